@@ -1,0 +1,208 @@
+"""A pre-trained encoder behind one small interface: ordered blocks, an embedding, a frozen trunk.
+
+The embedding concatenates the pooled outputs of the last blocks with the final pooled features
+(lower blocks keep texture that an ImageNet head threw away), then takes the signed square root and
+scales to unit length, which makes features of different blocks comparable (Perronnin et al., ECCV
+2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from regraft.backbones.blocks import Block, ordered_blocks
+from regraft.backbones.loading import BackboneSpec
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+
+class _TrunkReached(Exception):
+    """Ends a forward pass where the frozen trunk ends."""
+
+
+class Encoder(nn.Module):
+    """A timm model without classifier.
+
+    Attributes
+    ----------
+    blocks : list of `Block`, from the input to the output.
+    taps : indices of the blocks whose pooled output joins the embedding.
+    dim : length of the embedding.
+    """
+
+    def __init__(self, spec: BackboneSpec, model: nn.Module) -> None:
+        super().__init__()
+        self.spec = spec
+        self.model = model.to(memory_format=torch.channels_last)
+        self.blocks: list[Block] = ordered_blocks(model)
+        tappable = [block.index for block in self.blocks[1:-1] if block.output]
+        self.taps: list[int] = tappable[-spec.taps :] if spec.taps else []
+        self._frozen: set[int] = set()
+        self._keep_statistics = True
+        self.tap_dims, self.dim = self._measure_dims()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, 3, size, size) normalised images to (n, dim) unit-length embeddings."""
+        with self._tapping(self.taps) as pooled:
+            final = self._final(x)
+        return combine([*(pooled[index] for index in self.taps), final])
+
+    embed = forward
+
+    def _final(self, x: torch.Tensor) -> torch.Tensor:
+        model: Any = self.model
+        return model.forward_head(model.forward_features(x), pre_logits=True)
+
+    # -- frozen trunk ---------------------------------------------------------------------------
+
+    def trunk_end(self, trainable: set[int]) -> int | None:
+        """The last block before the first trainable one after which the network can be cut."""
+        first = min(trainable, default=len(self.blocks))
+        ends = [block.index for block in self.blocks[:first] if block.output]
+        return ends[-1] if ends else None
+
+    @torch.inference_mode()
+    def trunk(self, x: torch.Tensor, end: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What blocks 0..end compute: the activation, and the pooled taps (n, sum of dims)."""
+        kept: list[torch.Tensor] = []
+
+        def stop(module: nn.Module, args: Any, output: torch.Tensor) -> None:
+            kept.append(output)
+            raise _TrunkReached
+
+        inside = [index for index in self.taps if index <= end]
+        with self._tapping(inside) as pooled:
+            hook = self._block_module(end).register_forward_hook(stop)
+            try:
+                self._final(x)
+            except _TrunkReached:
+                pass
+            finally:
+                hook.remove()
+        taps = [pooled[index] for index in inside]
+        return kept[0], torch.cat(taps, 1) if taps else x.new_zeros(len(x), 0)
+
+    def from_trunk(
+        self, activation: torch.Tensor, taps: torch.Tensor, end: int
+    ) -> torch.Tensor:
+        """The embedding (n, dim) from what `trunk` returned.
+
+        The model's own forward runs on one dummy image up to the end of the trunk, where a hook
+        puts the cached activation in: valid for every network whose rest reads only that one
+        activation (`trunk_is_exact` checks it).
+        """
+        inside = [index for index in self.taps if index <= end]
+        outside = [index for index in self.taps if index > end]
+        size = self.spec.preprocessing.image_size
+        dummy = activation.new_zeros(1, 3, size, size)
+
+        def replace(module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+            return activation
+
+        hook = self._block_module(end).register_forward_hook(replace)
+        try:
+            with self._tapping(outside) as pooled:
+                final = self._final(dummy)
+        finally:
+            hook.remove()
+        cached = list(taps.split([self.tap_dims[index] for index in inside], 1)) if inside else []
+        return combine([*cached, *(pooled[index] for index in outside), final])
+
+    @torch.inference_mode()
+    def trunk_is_exact(self, x: torch.Tensor, end: int) -> bool:
+        """Whether cutting after block `end` gives the same embedding as the whole network."""
+        was_training = self.training
+        self.eval()
+        try:
+            whole = self(x)
+            cut = self.from_trunk(*self.trunk(x, end), end)
+        except RuntimeError:  # shapes do not fit: something bypasses the cut
+            return False
+        finally:
+            self.train(was_training)
+        return whole.shape == cut.shape and bool(torch.allclose(whole, cut, atol=1e-4))
+
+    # -- freezing -------------------------------------------------------------------------------
+
+    def freeze_except(self, trainable: set[int], *, keep_statistics: bool = True) -> None:
+        """Train only these blocks. Frozen means parameters and buffers: frozen modules stay in
+        eval mode whatever `.train()` says. With `keep_statistics` the batch norms of trainable
+        blocks keep their running statistics too."""
+        self._frozen = {block.index for block in self.blocks} - trainable
+        self._keep_statistics = keep_statistics
+        parameters = dict(self.model.named_parameters())
+        for block in self.blocks:
+            for name in block.parameters:
+                parameters[name].requires_grad_(block.index in trainable)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Encoder:
+        super().train(mode)
+        if mode:
+            self._hold_frozen()
+        return self
+
+    def _hold_frozen(self) -> None:
+        frozen = {name for index in self._frozen for name in self.blocks[index].parameters}
+        for path, module in self.model.named_modules():
+            names = [f"{path}.{name}" if path else name for name, _ in module.named_parameters()]
+            inside_frozen = bool(names) and all(name in frozen for name in names)
+            is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if inside_frozen or (is_batch_norm and self._keep_statistics):
+                module.eval()
+
+    def parameters_of(self, index: int) -> list[nn.Parameter]:
+        """The parameters of one block."""
+        parameters = dict(self.model.named_parameters())
+        return [parameters[name] for name in self.blocks[index].parameters]
+
+    # -- helpers --------------------------------------------------------------------------------
+
+    def _block_module(self, index: int) -> nn.Module:
+        return self.model.get_submodule(self.blocks[index].output)
+
+    @contextmanager
+    def _tapping(self, indices: list[int]) -> Iterator[dict[int, torch.Tensor]]:
+        pooled: dict[int, torch.Tensor] = {}
+        hooks: list[RemovableHandle] = []
+        for index in indices:
+
+            def keep(module: nn.Module, args: Any, output: torch.Tensor, index: int = index) -> None:
+                pooled[index] = self._pool(output)
+
+            hooks.append(self._block_module(index).register_forward_hook(keep))
+        try:
+            yield pooled
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _pool(self, output: torch.Tensor) -> torch.Tensor:
+        """Mean over positions: (n, c, h, w), (n, h, w, c) or (n, tokens, c) to (n, c)."""
+        if output.ndim == 4:
+            channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+            return output.mean((1, 2) if channels_last else (2, 3))
+        prefix = int(getattr(self.model, "num_prefix_tokens", 0))
+        return output[:, prefix:].mean(1)
+
+    @torch.inference_mode()
+    def _measure_dims(self) -> tuple[dict[int, int], int]:
+        size = self.spec.preprocessing.image_size
+        self.eval()
+        with self._tapping(self.taps) as pooled:
+            final = self._final(torch.zeros(1, 3, size, size))
+        dims = {index: pooled[index].shape[1] for index in self.taps}
+        return dims, sum(dims.values()) + final.shape[1]
+
+
+def combine(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Concatenate (n, d_i), take the signed square root, scale to unit length: (n, sum d_i)."""
+    x = torch.cat([part.float() for part in parts], 1)
+    x = torch.sign(x) * torch.sqrt(x.abs() + 1e-8)
+    return nn.functional.normalize(x, dim=1)

@@ -1,0 +1,41 @@
+"""Options of the pre-trained encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from regraft.recipe.base import Options
+
+
+class BackboneOptions(Options):
+    """Which pre-trained encoder, with which weights and which preprocessing."""
+
+    name: str = "starter"
+    """`starter` (embedded, needs no hub) or any timm model name."""
+    weights: str = ""
+    """Empty: the name's own weights (embedded for the starter, else from the hub). A path: a
+    .safetensors file or torch checkpoint with timm's parameter names. `random`: from scratch."""
+    image_size: int = Field(default=0, ge=0)
+    """Side of the square input in pixels; 0 takes the backbone's own."""
+    mean: list[float] = Field(default=[], max_length=3)
+    """Channel means on a 0..1 scale; empty takes the backbone's own (see preprocessing)."""
+    std: list[float] = Field(default=[], max_length=3)
+    """Channel standard deviations; empty takes the backbone's own."""
+    model_args: dict[str, Any] = {}
+    """Further keyword arguments for timm.create_model, for example {pad_type: same}."""
+
+
+class FeatureOptions(Options):
+    """How frozen features are made, and which other backbones are ranked beside the chosen one."""
+
+    views: int = Field(default=4, ge=1, le=8)
+    """Flipped and rotated copies per image (1: as it is, 2: mirrored too, 4: all flips, 8: with
+    quarter turns) whose features train the probe and are averaged when predicting."""
+    taps: int = Field(default=3, ge=0)
+    """How many blocks before the last contribute their pooled output to the features."""
+    candidates: list[BackboneOptions] = []
+    """Other backbones to rank by LogME and a cross-validated probe (report only)."""
+    ranking_images_per_class: int = Field(default=50, ge=2)
+    """Training images per class that the ranking looks at."""

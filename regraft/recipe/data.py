@@ -1,0 +1,43 @@
+"""Options of the data: where it lies, what is taken from it, what is refused."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from regraft.recipe.base import Options
+
+
+class DataOptions(Options):
+    """Which examples, and how they are split."""
+
+    root: str
+    """Folder `root/<class>/*`, or `root/<domain>/<class>/*` with `source_domain` set, or a CSV or
+    JSONL manifest with the columns path and label (optional: domain, group)."""
+    classes: list[str] = []
+    """Restrict to these classes; empty means all that are found."""
+    source_domain: str = ""
+    """Name of the domain that has labels (for example `lab`); empty when there are no domains."""
+    target_domain: str = ""
+    """Name of the domain the model must work in (for example `field`)."""
+    target_labels_per_class: int = Field(default=0, ge=0)
+    """How many labels per class of the target domain may be used for training."""
+    images_per_class: int = Field(default=0, ge=0)
+    """Labelled images per class that may be used, validation included; 0 means all."""
+    test_fraction: float = Field(default=0.25, gt=0, lt=1)
+    """Share of the groups of every class kept for the test."""
+    target_test_fraction: float = Field(default=0.5, gt=0, lt=1)
+    """The same for the target domain; the rest is the unlabelled pool (and the few labels)."""
+    validation_fraction: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the labelled images used to make choices, where a class has at least 20 labels;
+    with fewer, choices are made by cross-validation and all labels are used for training."""
+    min_images_per_class: int = Field(default=4, ge=2)
+    """The run stops before training when a class has fewer usable images."""
+    min_image_side: int = Field(default=32, ge=1)
+    """Images with a shorter side (pixels) are quarantined."""
+    max_image_pixels: int = Field(default=50_000_000, ge=1)
+    """Images with more pixels are quarantined unread (decompression bombs)."""
+    max_imbalance: float = Field(default=20.0, ge=1)
+    """Warn when the largest class has more than this many times the images of the smallest."""
+    near_duplicate_distance: int = Field(default=0, ge=-1)
+    """Perceptual hashes within this many bits count as one photo and stay on one side of a split;
+    0 takes the measured default, -1 switches near-duplicate grouping off."""

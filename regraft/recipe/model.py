@@ -1,0 +1,108 @@
+"""The recipe: one typed model of everything that a user may change."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from regraft.recipe.backbone import BackboneOptions, FeatureOptions
+from regraft.recipe.base import Options
+from regraft.recipe.data import DataOptions
+from regraft.recipe.finetune import AugmentationOptions, FinetuneOptions
+
+
+class ShiftOptions(Options):
+    """When two samples count as different."""
+
+    alpha: float = Field(default=0.01, gt=0, lt=1)
+    """Level of the permutation test."""
+    min_auc: float = Field(default=0.7, gt=0.5, lt=1)
+    """Smallest effect: how well a classifier tells the samples apart (0.5 is not at all)."""
+    permutations: int = Field(default=500, ge=50)
+    """Permutations of the test; the smallest p-value is 1/(permutations + 1)."""
+    max_samples: int = Field(default=500, ge=20)
+    """Largest number of examples taken from each side."""
+
+
+class StudentOptions(BackboneOptions):
+    """The cheaper model. The name `teacher` means the teacher's architecture and weights, made
+    cheaper by a smaller input."""
+
+    name: str = "teacher"
+    image_size: int = Field(default=0, ge=0)
+    """Side of the input in pixels; 0 with the name `teacher` takes about 4/7 of the teacher's."""
+
+
+class DistillationOptions(Options):
+    """Teaching a cheaper student (Hinton et al. 2015)."""
+
+    enabled: bool = True
+    """Whether a student is trained at all."""
+    student: StudentOptions = StudentOptions()
+    """The student's backbone."""
+    epochs: int = Field(default=5, ge=1)
+    """The longest duration; validation may choose an earlier epoch."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Softness of the teacher's answers."""
+    label_weight: float = Field(default=0.2, ge=0, le=1)
+    """Weight of the true labels; the teacher's answers get the rest."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Rate of the student's last block."""
+    block_decay: float = Field(default=0.9, gt=0, le=1)
+    """Each block towards the input learns at this fraction of the next."""
+    batch_size: int = Field(default=32, ge=2)
+    """Images per step."""
+    augmentation: AugmentationOptions = AugmentationOptions()
+    """Views that both see."""
+
+
+class EvaluationOptions(Options):
+    """What is measured beside the models themselves."""
+
+    from_scratch: bool = False
+    """Also train the same architecture from random weights, as a baseline (costly)."""
+    worst_mistakes: int = Field(default=24, ge=0, le=200)
+    """How many of the most confident mistakes the report shows."""
+    latency_images: int = Field(default=32, ge=4)
+    """Images used to time the models."""
+
+
+class GateOptions(Options):
+    """When a candidate may become champion."""
+
+    min_accuracy: float = Field(default=0.0, ge=0, le=1)
+    """Absolute floor; a candidate must also beat the majority class."""
+    metric: Literal["accuracy", "macro_f1"] = "accuracy"
+    """What candidate and champion are compared by."""
+    min_gain: float = Field(default=0.0, ge=0, lt=1)
+    """The lower end of the paired 95 % interval of the gain must exceed this."""
+
+
+class Recipe(Options):
+    """One use case."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Name of the model in the registry: lower-case letters, digits and _."""
+    task: Literal["image_classification"] = "image_classification"
+    """What is learned."""
+    seed: int = Field(default=0, ge=0)
+    """Decides splits, views, initial weights and the order of batches."""
+    serve: Literal["student", "teacher"] = "student"
+    """Which of the two models is registered and served."""
+    data: DataOptions
+    """Which examples, and how they are split."""
+    backbone: BackboneOptions = BackboneOptions()
+    """The pre-trained encoder."""
+    features: FeatureOptions = FeatureOptions()
+    """Frozen features and the ranking of backbones."""
+    shift: ShiftOptions = ShiftOptions()
+    """Shift detection."""
+    finetune: FinetuneOptions = FinetuneOptions()
+    """Progressive fine-tuning."""
+    distillation: DistillationOptions = DistillationOptions()
+    """The student."""
+    evaluation: EvaluationOptions = EvaluationOptions()
+    """Measurement and report."""
+    gate: GateOptions = GateOptions()
+    """The rule for the champion."""
