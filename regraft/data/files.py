@@ -1,0 +1,45 @@
+"""Files as the data room sees them: what to ignore, which links to refuse, how to write."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+_JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
+
+
+def is_ignored(name: str) -> bool:
+    """True for hidden files and for what operating systems leave behind in folders."""
+    return name.startswith(".") or name.casefold() in _JUNK
+
+
+def link_problem(link: Path, root: Path) -> tuple[str, str]:
+    """(reason, detail) if a symbolic link must not be read, ('', '') if it may."""
+    try:
+        target = link.resolve()
+    except (OSError, RuntimeError):
+        return "unreadable", "a symbolic link that points at itself"
+    if not target.is_relative_to(root):
+        return "link_outside_root", "a symbolic link that leaves the data root; it was not read"
+    if target.is_dir():
+        return "link_to_folder", "a symbolic link to a folder; folders are not followed"
+    if not target.is_file():
+        return "unreadable", "a symbolic link to nothing"
+    return "", ""
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)  # mkstemp makes it 0600; other users' steps read it too
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""The manifest: one row per usable example, the table that every step reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from regraft.data.files import atomic_write
+from regraft.errors import UserError
+
+SPLITS = ("train", "val", "test", "unlabelled", "unused")
+
+#: Columns that every kind of example has, with their pandas dtype.
+CORE_COLUMNS = {
+    "id": "object",
+    "path": "object",
+    "label": "object",
+    "domain": "object",
+    "group": "object",
+    "split": "object",
+    "size": "int64",
+    "sha256": "object",
+    "perceptual_hash": "object",
+    "quality_flags": "object",
+}
+#: Columns that only pictures have.
+IMAGE_COLUMNS = {"width": "int64", "height": "int64", "brightness": "float64"}
+QUARANTINE_COLUMNS = ("id", "path", "label", "domain", "reason", "detail")
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read a manifest; `label` is None where the example is unlabelled.
+
+    Raises UserError when the file is missing, is no parquet, or lacks a column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError("manifest not found", where=str(path), fix="run data validation first")
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            "manifest is not readable as parquet",
+            where=str(path),
+            got=str(error).splitlines()[0],
+            fix="run data validation again",
+        ) from error
+    return _checked(table, where=str(path))
+
+
+def write_manifest(table: pd.DataFrame, path: Path) -> None:
+    """Write a manifest so that a reader sees the old file or the whole new one, never a part."""
+    table = _checked(table, where=str(path))
+    atomic_write(path, lambda temporary: table.to_parquet(temporary, index=False))
+
+
+def _checked(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
+    missing = [name for name in CORE_COLUMNS if name not in table.columns]
+    if missing:
+        raise UserError(
+            "manifest lacks columns",
+            where=where,
+            got=", ".join(map(str, table.columns)),
+            expected=f"also {', '.join(missing)}",
+            fix="run data validation again",
+        )
+    unknown = sorted(set(table["split"]) - set(SPLITS))
+    if unknown:
+        raise UserError(
+            "manifest has unknown splits", where=where, got=str(unknown), expected=str(SPLITS)
+        )
+    known = CORE_COLUMNS | {k: v for k, v in IMAGE_COLUMNS.items() if k in table.columns}
+    extra = [name for name in table.columns if name not in known]
+    typed = table[[*known, *extra]].astype(known)
+    typed["label"] = [None if pd.isna(label) else label for label in typed["label"]]
+    return typed.reset_index(drop=True)

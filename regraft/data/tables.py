@@ -1,0 +1,153 @@
+"""A user's own table of examples (CSV or JSON lines) as a listing."""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regraft.data.files import link_problem
+from regraft.data.manifest import CORE_COLUMNS, IMAGE_COLUMNS
+from regraft.errors import UserError
+
+TABLE_SUFFIXES = {".csv", ".jsonl"}
+_KNOWN = {"path", "label", "domain", "group"}
+_RESERVED = (set(CORE_COLUMNS) | set(IMAGE_COLUMNS) | {"reason", "detail"}) - _KNOWN
+
+
+def read_table(path: Path, *, domains: list[str]) -> pd.DataFrame:
+    """List the rows of a table; those of other domains than `domains` ([] takes all) are left out.
+
+    Relative paths count from the table's folder. A cell that is empty (CSV) or null (JSONL) in
+    `label` means "not labelled". A column that has the name of one of the manifest's own columns
+    is carried as `user_<name>`. Returns what `readers.list_examples` returns.
+
+    Raises UserError: no UTF-8, a malformed line, no path or label column, an unknown domain.
+    """
+    raw = _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
+    _require_columns(raw, path)
+    table = raw.rename(columns={name: f"user_{name}" for name in _RESERVED & set(raw.columns)})
+    table["label"] = [_label(value) for value in table["label"]]
+    table["domain"] = [_text(value) for value in table.get("domain", [""] * len(table))]
+    table = _of_domains(table, domains, path)
+    return _as_listing(table, path.parent)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        # Everything is text: a class may be called 'NA', 'None' or '01'.
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError("the table is not valid CSV", where=str(path), got=str(error)) from error
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            rows.append(_json_object(line, where=f"{path}, line {number}"))
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _not_utf8(path: Path) -> UserError:
+    return UserError("the table is not UTF-8 text", where=str(path), fix="save it as UTF-8")
+
+
+def _json_object(line: str, *, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError("a line is not JSON", where=where, got=str(error)) from error
+    if not isinstance(value, dict):
+        raise UserError("a line is not a JSON object", where=where, got=line[:80])
+    nested = (dict, list)
+    return {k: json.dumps(v) if isinstance(v, nested) else v for k, v in value.items()}
+
+
+def _require_columns(table: pd.DataFrame, path: Path) -> None:
+    missing = [name for name in ("path", "label") if name not in table.columns]
+    if missing:
+        raise UserError(
+            f"the table has no column {' and no column '.join(missing)}",
+            where=str(path),
+            got=", ".join(map(str, table.columns)) or "no columns",
+            expected="path, label, and optionally domain and group",
+        )
+    blank = [row for row, value in enumerate(table["path"], start=1) if not _text(value)]
+    if blank:
+        raise UserError(
+            f"{len(blank)} rows of the table have no path",
+            where=f"{path}, first in data row {blank[0]}",
+        )
+
+
+def _text(value: Any) -> str:
+    missing = value is None or (isinstance(value, float) and value != value)
+    return "" if missing else str(value).strip()
+
+
+def _label(value: Any) -> str | None:
+    return unicodedata.normalize("NFC", _text(value)) or None
+
+
+def _of_domains(table: pd.DataFrame, domains: list[str], path: Path) -> pd.DataFrame:
+    present = sorted(set(table["domain"]))
+    unknown = [name for name in domains if name not in present]
+    if unknown:
+        raise UserError(
+            f"no row has the domain '{unknown[0]}'",
+            where=f"{path}, column domain",
+            got=", ".join(name or "(empty)" for name in present) or "no rows",
+            fix="correct data.source_domain / data.target_domain",
+        )
+    return table[table["domain"].isin(domains)] if domains else table
+
+
+def _as_listing(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    listing = table.drop(columns="path").assign(
+        id=[_example_id(_text(value), folder) for value in table["path"]],
+        path=[os.path.normpath(folder / _text(value)) for value in table["path"]],
+    )
+    problems = [_problem(Path(path), folder) for path in listing["path"]]
+    listing["reason"] = [reason for reason, _ in problems]
+    listing["detail"] = [detail for _, detail in problems]
+    if "group" in listing:
+        listing["group"] = [_text(value) for value in listing["group"]]
+    for name in set(listing.columns) - _KNOWN - {"id", "reason", "detail"}:
+        listing[name] = _one_type(listing[name])
+    first = ["id", "path", "label", "domain", "reason", "detail"]
+    listing = listing[[*first, *(name for name in listing.columns if name not in first)]]
+    listing = listing.sort_values(["id", "label"], kind="stable").reset_index(drop=True)
+    pairs = set(zip(listing["domain"], listing["label"], strict=True))
+    listing.attrs["classes"] = sorted([domain, label] for domain, label in pairs if label)
+    return listing
+
+
+def _example_id(value: str, folder: Path) -> str:
+    """Relative to the table's folder if inside it: the same table elsewhere gives the same ids."""
+    path = Path(os.path.normpath(folder / value))
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def _problem(path: Path, folder: Path) -> tuple[str, str]:
+    if path.is_relative_to(folder) and not path.resolve().is_relative_to(folder):
+        return link_problem(path, folder)
+    if not path.exists():
+        return "missing_file", "the table names this file, but it is not there"
+    return ("", "") if path.is_file() else ("not_a_file", "not a regular file")
+
+
+def _one_type(column: pd.Series) -> pd.Series:
+    """Parquet columns have one type; a mixture of types becomes text."""
+    kinds = {type(value) for value in column if value is not None}
+    return column.infer_objects() if len(kinds) <= 1 else column.map(_text)

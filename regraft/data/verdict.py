@@ -1,0 +1,186 @@
+"""Is enough left to train on? One message that names every class that falls short."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from regraft.data.manifest import SPLITS
+from regraft.data.splits import VALIDATION_FROM_IMAGES
+from regraft.errors import UserError
+
+UNLABELLED = "(unlabelled)"
+_FEWEST_CLASSES = 2
+_FEWEST_GROUPS = 2  # one for training, one for the test
+
+
+def keep_classes(
+    listing: pd.DataFrame, *, source_domain: str, target_domain: str, target_labels_per_class: int
+) -> tuple[dict[str, str], list[str]]:
+    """Which classes are learned, and which classes of the target domain are left out.
+
+    The first is {class: domain whose examples must suffice ('' for all)}: the source domain, or
+    the target domain for a class that only occurs there and of which labels may be used.
+    """
+    pairs = listing.attrs["classes"]
+    if not target_domain:
+        return {name: source_domain for _, name in sorted(pairs)}, []
+    source = {name for domain, name in pairs if domain == source_domain}
+    only_target = {name for domain, name in pairs if domain == target_domain} - source
+    learned = dict.fromkeys(sorted(source), source_domain)
+    if target_labels_per_class > 0:
+        return learned | dict.fromkeys(sorted(only_target), target_domain), []
+    return learned, sorted(only_target)
+
+
+def usable_counts(usable: pd.DataFrame, learned: dict[str, str]) -> pd.Series:
+    """Usable labelled examples of each learned class in the domain that must suffice."""
+    return pd.Series(
+        {name: len(_of(usable, name, home)) for name, home in learned.items()}, dtype=int
+    )
+
+
+def refuse_if_too_few(
+    table: pd.DataFrame,
+    usable: pd.DataFrame,
+    learned: dict[str, str],
+    *,
+    target_domain: str,
+    min_per_class: int,
+    quarantine: Path,
+) -> None:
+    """Raise one UserError that lists every class with too few usable examples.
+
+    `table` is every inspected example, `usable` those without a reason, with their `group`. Also
+    refused: fewer than two classes, and a target domain without a usable example.
+    """
+    short = []
+    for name, home in learned.items():
+        own = _of(usable, name, home)
+        shortfall = _shortfall(len(own), own["group"].nunique(), min_per_class)
+        if shortfall:
+            lost = _lost(table, name, home)
+            short.append((name, f"{name}: {len(own)} usable, {lost}; {shortfall}"))
+    if short:
+        raise _too_few(short, learned, quarantine)
+    if len(learned) < _FEWEST_CLASSES:
+        raise UserError(
+            "fewer than two classes: there is nothing to tell apart",
+            where="data.root, data.classes",
+            got=", ".join(learned) or "no classes",
+            expected="at least two class folders",
+        )
+    if target_domain and not (usable["domain"] == target_domain).any():
+        raise UserError(
+            f"the target domain '{target_domain}' has no usable example of a known class",
+            where=str(quarantine),
+            expected=f"examples of {', '.join(learned)}",
+            fix="add some, or leave data.target_domain empty",
+        )
+
+
+def warnings(
+    listing: pd.DataFrame,
+    manifest: pd.DataFrame,
+    counts: pd.Series,
+    *,
+    left_out: list[str],
+    images_per_class: int,
+    max_imbalance: float,
+    near_duplicates: int,
+) -> list[str]:
+    """What a person should know although the run goes on."""
+    found = []
+    if left_out:
+        found.append(f"left out, unknown to the source domain: {', '.join(left_out)}")
+    if not listing["domain"].any() and _looks_like_domains(listing["id"]):
+        found.append("the class folders hold the same sub-folders: are they domains? "
+                     "then set data.source_domain")  # fmt: skip
+    ratio = imbalance(counts)
+    if ratio > max_imbalance:
+        found.append(f"the largest class has {ratio:.1f} times the examples of the smallest")
+    scarce = counts[counts < images_per_class]
+    found += [f"{name}: fewer than {images_per_class} usable examples" for name in scarce.index]
+    if not (manifest["split"] == "val").any():
+        found.append(
+            f"no validation split (a class has fewer than {VALIDATION_FROM_IMAGES} labelled "
+            "examples): choices are made by cross-validation"
+        )
+    other = manifest["quality_flags"].str.contains("near_duplicate_other_label").sum()
+    if other:
+        found.append(f"{other} near-duplicates have another label than their twin")
+    if manifest["group"].duplicated(keep=False).mean() > 0.5 and near_duplicates:
+        found.append("more than half of the examples are grouped as near-duplicates: if they are "
+                     "different things, lower data.near_duplicate_distance")  # fmt: skip
+    return found
+
+
+def imbalance(counts: pd.Series) -> float:
+    """Examples of the largest class over those of the smallest."""
+    return round(float(counts.max() / counts.min()), 2) if len(counts) else 0.0
+
+
+def split_counts(manifest: pd.DataFrame, labels: pd.Series) -> dict[str, dict[str, int]]:
+    """Rows of each class and split; `labels` are the labels before the unlabelled lost theirs."""
+    names = labels.fillna(UNLABELLED)
+    counts = Counter(zip(names, manifest["split"], strict=True))
+    return {name: {s: counts[name, s] for s in SPLITS} for name in sorted(set(names))}
+
+
+def flag_counts(flags: pd.Series) -> dict[str, int]:
+    """How often each quality flag occurs."""
+    return dict(sorted(Counter(f for text in flags for f in text.split(",") if f).items()))
+
+
+def _of(table: pd.DataFrame, name: str, home: str) -> pd.DataFrame:
+    own = table[table["label"] == name]
+    return own[own["domain"] == home] if home else own
+
+
+def _shortfall(usable: int, groups: int, needed: int) -> str:
+    needed = max(needed, _FEWEST_GROUPS)
+    if usable < needed:
+        return f"{needed} needed"
+    if groups < _FEWEST_GROUPS:
+        return "all of them near-duplicates or of one group, so none is left for a test"
+    return ""
+
+
+def _lost(table: pd.DataFrame, name: str, home: str) -> str:
+    reasons = Counter(r for r in _of(table, name, home)["reason"] if r)
+    if not reasons:
+        return "0 quarantined"
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return f"{reasons.total()} quarantined ({listed})"
+
+
+def _too_few(short: list[tuple[str, str]], learned: dict[str, str], quarantine: Path) -> UserError:
+    names = {name for name, _ in short}
+    good = [name for name in learned if name not in names]
+    without = f" or leave these classes out with data.classes=[{','.join(good)}]"
+    return UserError(
+        f"too few usable examples in {len(short)} of {len(learned)} classes",
+        where=str(quarantine),
+        got="\n            ".join(line for _, line in short),
+        expected="enough examples of every class to train and to test",
+        fix="add examples, mend the quarantined files (each is listed with its reason in the "
+        f"table above), lower data.min_images_per_class{without if len(good) > 1 else ''}",
+    )
+
+
+def _looks_like_domains(ids: pd.Series) -> bool:
+    parts = [example.split("/") for example in ids]
+    if not parts or min(map(len, parts)) < 3:
+        return False
+    holders: dict[str, set[str]] = {}
+    for first, second, *_ in parts:
+        holders.setdefault(second, set()).add(first)
+    return any(len(firsts) > 1 for firsts in holders.values())
+
+
+def reason_counts(table: pd.DataFrame) -> dict[str, Any]:
+    """How many examples were quarantined for each reason."""
+    return dict(sorted(Counter(r for r in table["reason"] if r).items()))
