@@ -100,22 +100,34 @@ def assemble(
     return content
 
 
+def with_outcome(
+    content: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    steps: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return the content of a report written before the gate (or read from JSON), now with the
+    decision, the verdict that tells it, and the cost of the steps if they are given.
+    """
+    known = {**content, "decision": dict(decision)}
+    if steps:
+        known["cost"] = cost(steps)
+    return known | {"verdict": verdict(known)}
+
+
 def result_rows(metrics: Mapping[str, Any], served: str) -> list[dict[str, Any]]:
-    """One row per model (or baseline) and split, best accuracy first within a split."""
-    models = [
-        (who, who, split, figures)
-        for who in ("teacher", "student")
-        for split, figures in (metrics.get(who) or {}).items()
-    ]
+    """One row per model (or baseline) and split, best accuracy first within a split.
+
+    Two names of one split (`source` and the name of that domain) make one row.
+    """
+    models = [(who, who, metrics.get(who) or {}) for who in ("teacher", "student")]
     baselines = [
-        (key, BASELINES.get(key, key.replace("_", " ")), split, figures)
+        (key, BASELINES.get(key, key.replace("_", " ")), _by_split(value))
         for key, value in (metrics.get("baselines") or {}).items()
-        for split, figures in ({"test": value} if "accuracy" in value else value).items()
     ]
     rows = [
         _result_row(key, name, split, figures, key == served and split == "test")
-        for key, name, split, figures in [*models, *baselines]
-        if isinstance(figures, Mapping) and figures.get("accuracy") is not None
+        for key, name, found in [*models, *baselines]
+        for split, figures in _distinct(found).items()
     ]
     return sorted(rows, key=lambda row: (row["split"] != "test", row["split"], -row["accuracy"]))
 
@@ -248,6 +260,22 @@ def _result_row(
         "nll": figures.get("nll"),
         "ece": figures.get("ece"),
     }
+
+
+def _by_split(figures: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"test": figures} if "accuracy" in figures else figures
+
+
+def _distinct(found: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The splits that were scored, by their last name; `test` keeps its own."""
+    names: dict[str, Mapping[str, Any]] = {}
+    for split, figures in found.items():
+        if isinstance(figures, Mapping) and figures.get("accuracy") is not None:
+            twin = next((name for name, known in names.items() if known == figures), None)
+            if twin != "test":
+                names.pop(str(twin), None)
+                names[split] = figures
+    return names
 
 
 def _ratio(above: Mapping[str, Any], below: Mapping[str, Any], key: str) -> float | None:

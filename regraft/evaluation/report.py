@@ -55,7 +55,7 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
       ranking (ranking.json), cost {steps, seconds, cpu_seconds}, method {name: value}
     """
     page = template("report.html.j2").render(
-        content=content,
+        content={"decision": None, "attention": [], "missing": {}, **content},
         charts=_pictures(content),
         sections=[(key, title) for key, title in SECTIONS.items() if _is_present(content, key)],
         coverage_points=_coverage_points(content),

@@ -90,7 +90,7 @@ def _span(column: str, values: pd.Series) -> str:
 def _by_flag(frame: pd.DataFrame) -> Parts:
     if "quality_flags" not in frame:
         return
-    flags = [set(filter(None, str(row or "").split(","))) for row in frame["quality_flags"]]
+    flags = [set(filter(None, str(row).split(","))) for row in frame["quality_flags"].fillna("")]
     known = sorted(set().union(*flags))
     for flag in known:
         yield "quality flag", flag, frame[[flag in row for row in flags]]

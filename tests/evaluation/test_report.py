@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from regraft.errors import UserError
-from regraft.evaluation.content import assemble
+from regraft.evaluation.content import assemble, result_rows, with_outcome
 from regraft.evaluation.examples import show_images, thumbnail
 from regraft.evaluation.model_card import write_model_card
 from regraft.evaluation.report import SECTIONS, write_report
@@ -188,3 +189,33 @@ def test_model_card_names_figures_and_slices(
     for heading in ("Intended use", "Data", "Training", "Results", "Limitations", "reproduce"):
         assert heading in card
     assert "(served)" in card and "| domain | field |" in card and "regraft run" in card
+
+
+def test_the_outcome_is_told_after_the_gate(
+    make_content: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    before = json.loads(json.dumps({**make_content(), "decision": None, "cost": None}))
+    decision = {"outcome": "hold", "reason": "worse than the champion", "interval": [-0.1, -0.02]}
+    steps = [{"name": "evaluation", "seconds": 2.0, "cpu_seconds": 3.0, "status": "done"}]
+    after = with_outcome(before, decision, steps)
+    assert after["verdict"].endswith("It does not replace the champion: worse than the champion.")
+    assert after["cost"]["seconds"] == 2.0
+    write_report(tmp_path / "report.html", after)
+    assert "gate: held back" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_two_names_of_one_split_make_one_row() -> None:
+    whole = {"accuracy": 0.8, "macro_f1": 0.7, "count": 20}
+    lab, field = {**whole, "accuracy": 0.9}, {**whole, "accuracy": 0.6}
+    teacher = {"test": whole, "source": lab, "lab": lab, "target": field, "field": field,
+               "cost": {"latency_ms": 3.0}, "retention": 0.99}  # fmt: skip
+    rows = result_rows({"teacher": teacher, "baselines": {"probe": whole}}, "teacher")
+    assert [(row["name"], row["split"]) for row in rows] == [
+        ("teacher", "test"),
+        ("probe on frozen features", "test"),
+        ("teacher", "field"),
+        ("teacher", "lab"),
+    ]
+    assert [row["served"] for row in rows] == [True, False, False, False]
+    alone = result_rows({"teacher": {"test": whole, "source": whole, "lab": whole}}, "teacher")
+    assert [row["split"] for row in alone] == ["test"]
