@@ -8,15 +8,18 @@ scales to unit length, which makes features of different blocks comparable (Perr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from regraft.backbones.blocks import Block, ordered_blocks
-from regraft.backbones.loading import BackboneSpec
+from regraft.backbones.loading import BackboneSpec, build
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -162,6 +165,20 @@ class Encoder(nn.Module):
         parameters = dict(self.model.named_parameters())
         return [parameters[name] for name in self.blocks[index].parameters]
 
+    # -- files ----------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write weights and spec; `load_encoder` reads them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: value.contiguous() for name, value in self.state_dict().items()}
+        save_file(state, folder / "model.safetensors")
+        (folder / "backbone.json").write_text(json.dumps(self.spec.to_json(), indent=2))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
     # -- helpers --------------------------------------------------------------------------------
 
     def _block_module(self, index: int) -> nn.Module:
@@ -199,6 +216,14 @@ class Encoder(nn.Module):
             final = self._final(torch.zeros(1, 3, size, size))
         dims = {index: pooled[index].shape[1] for index in self.taps}
         return dims, sum(dims.values()) + final.shape[1]
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """The encoder that `Encoder.save` wrote, in eval mode."""
+    spec = BackboneSpec.from_json(json.loads((folder / "backbone.json").read_text()))
+    encoder = Encoder(spec, build(spec.architecture, spec.model_args))
+    encoder.load_state_dict(load_file(folder / "model.safetensors"))
+    return encoder.eval()
 
 
 def combine(parts: list[torch.Tensor]) -> torch.Tensor:

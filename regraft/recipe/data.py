@@ -38,6 +38,6 @@ class DataOptions(Options):
     """Images with more pixels are quarantined unread (decompression bombs)."""
     max_imbalance: float = Field(default=20.0, ge=1)
     """Warn when the largest class has more than this many times the images of the smallest."""
-    near_duplicate_distance: int = Field(default=0, ge=-1)
-    """Perceptual hashes within this many bits count as one photo and stay on one side of a split;
-    0 takes the measured default, -1 switches near-duplicate grouping off."""
+    near_duplicate_distance: int = Field(default=68, ge=0, le=256)
+    """Photos whose 256-bit perceptual hashes differ in at most this many bits count as shots of one
+    scene and stay on one side of a split."""

@@ -19,10 +19,6 @@ class ShiftOptions(Options):
     """Level of the permutation test."""
     min_auc: float = Field(default=0.7, gt=0.5, lt=1)
     """Smallest effect: how well a classifier tells the samples apart (0.5 is not at all)."""
-    permutations: int = Field(default=500, ge=50)
-    """Permutations of the test; the smallest p-value is 1/(permutations + 1)."""
-    max_samples: int = Field(default=500, ge=20)
-    """Largest number of examples taken from each side."""
 
 
 class StudentOptions(BackboneOptions):

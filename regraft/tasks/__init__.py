@@ -1,0 +1,55 @@
+"""What is learned: one module per kind of task.
+
+A saved model is a folder with `model.safetensors` and `model.json`; `load_model` hands it to the
+module of its task.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from regraft.errors import UserError
+
+KINDS = ("image_classification",)
+
+
+class Predictor(Protocol):
+    """A saved model, ready to answer."""
+
+    classes: list[str]
+
+    def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
+        """One answer {label, confidence, probabilities} per input.
+
+        An input is a path, the bytes of a file, or base64 text (also as a data: address).
+        """
+
+    def probabilities(self, inputs: list[str | bytes]) -> np.ndarray:
+        """Calibrated probabilities, (n, classes)."""
+
+
+def task_module(kind: str) -> Any:
+    """The module of a kind of task."""
+    if kind not in KINDS:
+        raise UserError("unknown task", got=kind, expected=", ".join(KINDS))
+    return import_module(f"{__name__}.{kind}")
+
+
+def load_model(folder: str | Path) -> Predictor:
+    """The predictor saved in a folder.
+
+    Raises
+    ------
+    UserError
+        The folder holds no model, or the model of an unknown task.
+    """
+    card = Path(folder) / "model.json"
+    if not card.is_file():
+        raise UserError("this folder holds no model", where=str(folder), expected="model.json")
+    predictor: Predictor = task_module(json.loads(card.read_text())["task"]).load(Path(folder))
+    return predictor

@@ -1,0 +1,1 @@
+"""The loop: stages, checkpoints, resume, the cache of a frozen trunk."""

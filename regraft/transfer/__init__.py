@@ -1,0 +1,1 @@
+"""How knowledge moves: one strategy per file, found by its kind."""

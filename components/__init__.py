@@ -1,0 +1,1 @@
+"""Kubeflow components: typed wrappers of one library call each."""

@@ -1,0 +1,53 @@
+"""Measured models to a decision in the registry."""
+
+from kfp import dsl
+
+from components.base import component
+
+
+@component
+def registration(
+    name: str,
+    serve: str,
+    dataset: dsl.Input[dsl.Dataset],
+    teacher: dsl.Input[dsl.Model],
+    student: dsl.Input[dsl.Model],
+    measured: dsl.Input[dsl.Artifact],
+    gate: dict,
+    recipe: dict,
+    code_version: str,
+    data_version: str,
+    decision: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+) -> bool:
+    """Log the run in MLflow, register the served model, move the champion alias or hold.
+
+    Args:
+        name: Name of the model in the registry.
+        serve: Which model is served, `student` or `teacher`.
+        dataset: Output of data_validation.
+        teacher: Output of progressive_finetune.
+        student: Output of distillation.
+        measured: Output of evaluation.
+        gate: The recipe's gate section.
+        recipe: The whole recipe, logged as parameters.
+        code_version: Hash of the library.
+        data_version: Hash of the raw files.
+        decision: Folder with decision.json.
+        report: The report with the decision in it.
+    """
+    import shutil
+    from pathlib import Path
+
+    from regraft.steps.recording import recorded
+    from regraft.steps.register import register_model
+
+    with recorded("registration"):
+        found = register_model(
+            name=name, serve=serve, teacher=teacher.path, student=student.path,
+            quality=dataset.path, evaluation=measured.path, gate=gate, recipe=recipe,
+            versions={"code_version": code_version, "data_version": data_version},
+            out_dir=decision.path,
+        )
+        shutil.copyfile(Path(decision.path, "report.html"), report.path)
+    return found["outcome"] != "hold"

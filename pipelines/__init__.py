@@ -1,0 +1,1 @@
+"""The DAGs, and how they run: locally, compiled, on a cluster."""

@@ -1,0 +1,107 @@
+"""What a person sees of a local run: one line per step, a bar with the remaining time, notes.
+
+The runner prints everything that the steps print. All of it goes into the log file; the lines that
+`regraft.progress` marked become a bar (on a terminal) or an occasional line (elsewhere).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from regraft.progress import MARKER
+
+_STARTED = re.compile(r"Executing task .*?'([a-z0-9-]+)'")
+_CACHED = re.compile(r"Task .*?'?([a-z0-9-]+)'?.* cache hit")
+_SECONDS_BETWEEN_LINES = 15
+
+
+class Console(io.TextIOBase):
+    """A text stream that logs what is written to it and shows the essence on stderr."""
+
+    def __init__(self, log: Path, step_names: list[str]) -> None:
+        super().__init__()
+        self._log = log.open("a", encoding="utf-8")
+        self._steps = step_names
+        self._pending = ""
+        self._terminal = sys.stderr.isatty()
+        self._last_line = 0.0
+        self._step_started = 0.0
+        self._bar: Any = None
+        self._task: Any = None
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._pending += text
+        *lines, self._pending = self._pending.split("\n")
+        for line in lines:
+            self._line(line)
+        return len(text)
+
+    def close(self) -> None:
+        self._hide_bar()
+        self._log.close()
+        super().close()
+
+    def _line(self, line: str) -> None:
+        if MARKER in line:
+            self._event(json.loads(line.partition(MARKER)[2]))
+            return
+        self._log.write(line + "\n")
+        self._log.flush()
+        if found := _STARTED.search(line):
+            self._announce(found[1])
+        elif found := _CACHED.search(line):
+            self._announce(found[1], suffix="unchanged, taken from the cache")
+
+    def _announce(self, task: str, suffix: str = "") -> None:
+        self._hide_bar()
+        name = task.replace("-", "_")
+        number = self._steps.index(name) + 1 if name in self._steps else "?"
+        self._say(f"[{number}/{len(self._steps)}] {name.replace('_', ' ')}"
+                  + (f": {suffix}" if suffix else ""))
+
+    def _event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "note":
+            self._log.write(event["text"] + "\n")
+            self._say(f"      {event['text']}")
+        elif self._terminal:
+            self._show_bar(event)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self._say(f"      {event['description']}: {event['done']}/{event['total']}, "
+                      f"about {event['eta_seconds']:.0f} s left")
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _show_bar(self, event: dict[str, Any]) -> None:
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("      {task.description}"), BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+                TextColumn("about {task.fields[eta]:.0f} s left"),
+                console=Terminal(stderr=True), transient=True,
+            )
+            self._task = self._bar.add_task("", total=1, eta=0)
+            self._bar.start()
+        self._bar.update(self._task, description=event["description"], completed=event["done"],
+                         total=event["total"], eta=event["eta_seconds"])
+
+    def _hide_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,163 @@
+"""The command line: parses, calls, prints. Heavy libraries are imported inside the verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from regraft import __version__
+from regraft.errors import UserError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="regraft")
+def cli() -> None:
+    """Graft a pre-trained model onto your few labelled examples, ship it, keep it current.
+
+    \b
+    Start:   regraft run recipes/plant_disease.yaml
+    Use it:  regraft predict plant_disease PHOTO...
+    """
+
+
+@cli.command()
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder of the run; default runs/NAME.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
+def run(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Run the training pipeline of RECIPE on this machine.
+
+    KEY=VALUE overrides any field by its dotted path, for example data.root=photos
+    data.images_per_class=20. Steps whose inputs did not change are taken from the cache, so the
+    same command continues a run that failed or was interrupted.
+    """
+    from regraft.recipe import load_recipe
+
+    checked = load_recipe(recipe, list(overrides))
+    from pipelines.local import run_training
+
+    folder = Path(out or f"runs/{checked.name}")
+    summary = run_training(checked, folder)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    else:
+        from regraft.cli.tables import run_table
+
+        click.echo(run_table(summary))
+
+
+@cli.group()
+def recipe() -> None:
+    """Look at recipes."""
+
+
+@recipe.command()
+def schema() -> None:
+    """Print every field with type, default and meaning as JSON schema."""
+    from regraft.recipe import Recipe
+
+    click.echo(json.dumps(Recipe.model_json_schema(), indent=2))
+
+
+@recipe.command()
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def show(recipe: str, overrides: tuple[str, ...]) -> None:
+    """Check RECIPE and print it with all defaults filled in."""
+    import yaml
+
+    from regraft.recipe import load_recipe
+
+    values = load_recipe(recipe, list(overrides)).model_dump(mode="json")
+    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+@cli.command()
+@click.argument("name")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of lines.")
+def predict(name: str, inputs: tuple[str, ...], as_json: bool) -> None:
+    """Ask the champion of NAME (or NAME@alias, or NAME/version) about files."""
+    from regraft.serving.predict import predict as answer
+
+    answers = answer(name, list(inputs))
+    if as_json:
+        click.echo(json.dumps(answers, indent=2))
+        return
+    for value, found in zip(inputs, answers, strict=True):
+        click.echo(f"{value}\t{found['label']}\t{found['confidence']:.3f}")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def history(name: str, as_json: bool) -> None:
+    """Show every decision of the gate on NAME, oldest first."""
+    from regraft.registry.champions import history as decisions
+
+    entries = decisions(name)
+    if as_json:
+        click.echo(json.dumps(entries, indent=2))
+        return
+    for entry in entries:
+        click.echo(f"{entry['time']}  {entry['outcome']:<8}  {entry['reason']}")
+
+
+@cli.command(name="compile")
+@click.option("--out", type=click.Path(file_okay=False), default="build/pipelines",
+              show_default=True, help="Folder of the YAML files.")
+def compile_pipelines(out: str) -> None:
+    """Compile the pipelines to YAML for a Kubeflow cluster."""
+    from pipelines.compiled import compile_all
+
+    for path in compile_all(Path(out)):
+        click.echo(str(path))
+
+
+@cli.command()
+@click.option("--out", type=click.Path(dir_okay=False), required=True, help="The .safetensors file.")
+@click.option("--architecture", default="mobilenetv3_small_050", show_default=True)
+@click.option("--epochs", default=None, type=int, help="Default: as the committed starter.")
+@click.option("--seed", default=0, show_default=True)
+def pretrain(out: str, architecture: str, epochs: int | None, seed: int) -> None:
+    """Make a starter backbone on generated source tasks, for machines that reach no hub."""
+    from regraft.training.pretraining import pretrain_starter
+
+    options: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    card = pretrain_starter(Path(out), architecture=architecture, seed=seed, **options)
+    click.echo(json.dumps(card, indent=2))
+
+
+def main() -> None:
+    """Entry point: exit 0 done, 2 the user's input is at fault, 1 anything else."""
+    for name, value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("DO_NOT_TRACK", "1"),
+                        ("MLFLOW_DISABLE_TELEMETRY", "true"), ("DVC_NO_ANALYTICS", "1")):
+        os.environ.setdefault(name, value)
+    try:
+        cli.main(standalone_mode=False)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the same command continues where this run stopped", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("REGRAFT_TRACEBACK"):
+            raise
+        kind = "" if type(error).__name__ == "StepError" else f"{type(error).__name__}: "
+        click.echo(f"error: {kind}{error}", err=True)
+        click.echo("  set REGRAFT_TRACEBACK=1 to see where", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Evaluation: everything that was trained meets the test split, once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.data.manifest import read_manifest
+from regraft.recipe.model import EvaluationOptions
+from regraft.steps.options import typed
+
+_FRAME = ["id", "path", "label", "split", "domain", "group", "width", "height", "brightness",
+          "quality_flags"]
+
+
+def evaluate(
+    *,
+    task: str,
+    name: str,
+    serve: str,
+    manifest: str | Path,
+    quality: str | Path,
+    features: str | Path,
+    shift: str | Path,
+    teacher: str | Path,
+    student: str | Path | None,
+    options: dict[str, Any],
+    domains: dict[str, str],
+    threads: int,
+    seed: int,
+    versions: dict[str, str],
+    out_dir: str | Path,
+) -> dict[str, Any]:
+    """Write metrics.json, predictions.parquet, content.json, report.html and model_card.md.
+
+    `quality`, `features`, `shift`, `teacher` and `student` are folders of the steps before.
+    Returns the metrics of summary.json: {"teacher": {"test": ..., "<domain>": ...}, "student",
+    "baselines"}.
+    """
+    from regraft.evaluation import content as assembling
+    from regraft.evaluation.examples import show_images
+    from regraft.evaluation.model_card import write_model_card
+    from regraft.evaluation.report import write_report
+    from regraft.steps.hardware import use_threads
+    from regraft.steps.measuring import answers_of, baseline_metrics, metrics_of, timing_of
+    from regraft.tasks import load_model
+
+    use_threads(threads)
+    options = typed(EvaluationOptions, options)
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = read_manifest(manifest)
+    folders = {"teacher": Path(teacher)} | ({"student": Path(student)} if student else {})
+    models = {who: load_model(folder) for who, folder in folders.items()}
+    classes = models["teacher"].classes
+    test = rows[(rows["split"] == "test") & rows["label"].isin(classes)].reset_index(drop=True)
+    answers = {who: answers_of(model, test) for who, model in models.items()}
+    metrics: dict[str, Any] = {
+        who: metrics_of(test, found.probabilities, classes, domains, seed)
+        for who, found in answers.items()
+    }
+    metrics["baselines"] = baseline_metrics(rows, test, classes, Path(features), domains, seed)
+    timing = {
+        who: timing_of(model, folders[who], test["path"].tolist()[: options["latency_images"]])
+        for who, model in models.items()
+    }
+    for who, figures in timing.items():
+        metrics[who]["cost"] = figures
+    if "student" in metrics:
+        kept = metrics["student"]["test"]["accuracy"] / metrics["teacher"]["test"]["accuracy"]
+        faster = timing["student"]["throughput_per_second"]
+        metrics["student"]["retention"] = round(kept, 4)
+        metrics["student"]["speedup"] = round(
+            faster / timing["teacher"]["throughput_per_second"], 2
+        )
+    served = serve if serve in models else "teacher"
+    frame = _predictions(test, answers, served, classes, out)
+    paths = dict(zip(rows["id"], rows["path"], strict=True))
+    content = assembling.assemble(
+        recipe=name, served=served, classes=classes, predictions=frame,
+        probabilities=answers[served].probabilities, uncalibrated=answers[served].uncalibrated,
+        temperature=answers[served].temperature, metrics=metrics,
+        show=show_images(lambda example: _open(paths[example])),
+        histories={who: _read(folder / "history.json") for who, folder in folders.items()},
+        timing=timing, quality=_read(Path(quality, "quality.json")),
+        shift=_read(Path(shift, "shift.json")), ranking=_read(Path(features, "ranking.json")),
+        method={"seed": seed, **versions}, seed=seed,
+    )
+    _write(out / "metrics.json", metrics)
+    _write(out / "content.json", content)
+    write_report(out / "report.html", content)
+    write_model_card(out / "model_card.md", content)
+    return metrics
+
+
+def _open(path: str) -> Any:
+    from regraft.data.images import open_rgb
+
+    return open_rgb(path)
+
+
+def _predictions(
+    test: pd.DataFrame, answers: dict[str, Any], served: str, classes: list[str], out: Path
+) -> pd.DataFrame:
+    """The served model's answers beside what is known of the examples; also as a file, with the
+    probabilities of every model."""
+    frame = test[_FRAME].copy()
+    probabilities = answers[served].probabilities
+    frame["predicted"] = np.array(classes)[probabilities.argmax(1)]
+    frame["confidence"] = probabilities.max(1)
+    saved = frame.copy()
+    for who, found in answers.items():
+        for column, label in enumerate(classes):
+            saved[f"{who}:{label}"] = found.probabilities[:, column]
+    saved.to_parquet(out / "predictions.parquet", index=False)
+    return frame
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -1,0 +1,86 @@
+"""Feature extraction: embeddings of every example, the probe baseline, the ranking of backbones."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.data.manifest import read_manifest
+from regraft.recipe.backbone import BackboneOptions, FeatureOptions
+from regraft.steps.options import typed
+
+
+def extract_features(
+    *,
+    task: str,
+    manifest: str | Path,
+    backbone: dict[str, Any],
+    features: dict[str, Any],
+    threads: int,
+    seed: int,
+    out_dir: str | Path,
+) -> None:
+    """Write features.npz, probe.npz, probe.json, ranking.json and backbone/ into `out_dir`.
+
+    features.npz: `ids` (n,), `features` (n, dim) of the example as it is, and `averaged` (n, dim),
+    the mean over its test views. backbone/ is the resolved encoder: weights and preprocessing.
+    `backbone` and `features` are the fields of these sections of the recipe.
+    """
+    from regraft.evaluation.calibration import fit_temperature
+    from regraft.steps.hardware import use_threads
+    from regraft.training.probe import fit_probe, ranking_rows, score_backbone
+
+    use_threads(threads)
+    backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = read_manifest(manifest)
+    rows = rows[rows["split"] != "unused"].reset_index(drop=True)
+    encoder = _encoder(backbone, features["taps"])
+    plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
+    np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
+    encoder.save(out / "backbone")
+    probe = fit_probe(rows, averaged, seed=seed)
+    np.savez(out / "probe.npz", weight=probe.head.weight, bias=probe.head.bias)
+    temperature = 1.0
+    if len(probe.held_out_labels):
+        temperature = fit_temperature(probe.held_out_logits, probe.held_out_labels)
+    _write(out / "probe.json", {**probe.summary(), "temperature": temperature})
+    chosen = ranking_rows(rows, features["ranking_images_per_class"])
+    few = rows.loc[chosen]
+    ranking = [{"backbone": backbone["name"], "chosen": True, **cost,
+                **score_backbone(few, averaged[chosen], seed=seed)}]
+    for candidate in features["candidates"]:
+        other = _encoder(candidate, features["taps"])
+        _, found, cost = _timed_embedding(task, other, few, features["views"])
+        ranking.append({"backbone": candidate["name"], "chosen": False, **cost,
+                        **score_backbone(few, found, seed=seed)})
+    _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
+
+
+def _encoder(backbone: dict[str, Any], taps: int) -> Any:
+    from regraft.backbones.encoder import Encoder
+    from regraft.backbones.loading import load_pretrained
+
+    return Encoder(*load_pretrained(**backbone, taps=taps)).eval()
+
+
+def _timed_embedding(
+    task: str, encoder: Any, rows: pd.DataFrame, views: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    from regraft.tasks import task_module
+
+    started = time.perf_counter()
+    plain, averaged = task_module(task).embed(encoder, rows, views=views)
+    seconds = (time.perf_counter() - started) / (len(rows) * views)
+    parameters = sum(parameter.numel() for parameter in encoder.parameters())
+    return plain, averaged, {"embed_ms": round(seconds * 1e3, 2), "parameters": parameters}
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -1,0 +1,48 @@
+"""What a step leaves behind about itself: how long it took, what it cost, why it failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from regraft.errors import UserError
+
+
+@contextmanager
+def recorded(name: str) -> Iterator[None]:
+    """Write `<REGRAFT_STEP_RECORDS>/<name>.json` when the step ends, well or badly.
+
+    Without that variable (on a cluster, where the platform keeps records) nothing is written. CPU
+    seconds are those of the whole process so far, imports included, and of its children.
+    """
+    folder = os.environ.get("REGRAFT_STEP_RECORDS")
+    started = time.time() - _process_age_seconds()
+    record: dict[str, object] = {"name": name, "status": "done"}
+    try:
+        yield
+    except BaseException as error:
+        user = isinstance(error, UserError)
+        record |= {"status": "failed", "error": str(error) or type(error).__name__,
+                   "error_type": type(error).__name__, "user_error": user}
+        raise
+    finally:
+        times = os.times()
+        cpu = times.user + times.system + times.children_user + times.children_system
+        record |= {"seconds": round(time.time() - started, 2), "cpu_seconds": round(cpu, 2)}
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            Path(folder, f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def _process_age_seconds() -> float:
+    """Seconds since this process began, so that imports count as part of the step."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    return max(uptime - ticks / os.sysconf("SC_CLK_TCK"), 0.0)

@@ -1,0 +1,134 @@
+"""Registration: the served model meets the champion, and the gate decides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.recipe.model import GateOptions, Recipe
+from regraft.steps.options import typed
+
+
+def register_model(
+    *,
+    name: str,
+    serve: str,
+    teacher: str | Path,
+    student: str | Path | None,
+    quality: str | Path,
+    evaluation: str | Path,
+    gate: dict[str, Any],
+    recipe: dict[str, Any],
+    versions: dict[str, str],
+    out_dir: str | Path,
+) -> dict[str, Any]:
+    """Log the run, register the served model, let the gate decide; write decision.json and the
+    final report.html (with the decision and the cost of the steps) and return the decision.
+
+    `versions` holds code_version and data_version; `recipe` is logged as parameters.
+    """
+    from regraft.evaluation.content import with_outcome
+    from regraft.evaluation.report import write_report
+    from regraft.registry.decision import register
+    from regraft.registry.runs import log_pipeline_run
+
+    gate, recipe = typed(GateOptions, gate), typed(Recipe, recipe)
+    out, evaluated = Path(out_dir), Path(evaluation)
+    out.mkdir(parents=True, exist_ok=True)
+    metrics = _read(evaluated / "metrics.json")
+    folder = Path(student) if serve == "student" and student else Path(teacher)
+    served = "student" if student and folder == Path(student) else "teacher"
+    run_key = _run_key(folder, recipe, versions)
+    steps = _steps(Path(teacher), Path(student) if student else None)
+    run_id = log_pipeline_run(
+        experiment=name, run_name=f"{name} {versions['data_version'][-8:]}", run_key=run_key,
+        parameters=recipe, tags={**versions, "recipe": name, "served": served},
+        dataset={"name": name, "digest": versions["data_version"]},
+        steps=steps,
+        metrics=_scores(metrics),
+        artifacts=[(evaluated / "report.html", "reports"), (evaluated / "model_card.md", "reports"),
+                   (evaluated / "metrics.json", "reports"), (Path(quality, "quality.json"), "data")],
+    )
+    predictions = pd.read_parquet(evaluated / "predictions.parquet")
+    decision = register(
+        name=name, model_folder=folder, run_id=run_id, run_key=run_key,
+        candidate=metrics[served]["test"], floor={"accuracy": gate["min_accuracy"]},
+        majority_accuracy=metrics["baselines"]["majority"]["test"]["accuracy"],
+        compare=_comparison(predictions, served, gate["metric"]), min_gain=gate["min_gain"],
+        code_version=versions["code_version"], data_version=versions["data_version"],
+    )
+    decision["served"] = served
+    content = with_outcome(
+        _read(evaluated / "content.json"), {**decision, "min_gain": gate["min_gain"]},
+        [{k: v for k, v in step.items() if k != "history"} for step in steps],
+    )
+    write_report(out / "report.html", content)
+    (out / "decision.json").write_text(json.dumps(decision, indent=2), encoding="utf-8")
+    return decision
+
+
+def _comparison(
+    predictions: pd.DataFrame, served: str, metric: str
+) -> Callable[[Path], Mapping[str, float]]:
+    """How a champion is compared: on the candidate's own test examples, paired by group."""
+
+    def compare(champion: Path) -> Mapping[str, float]:
+        from regraft.evaluation.comparison import paired_bootstrap
+        from regraft.evaluation.metrics import class_numbers
+        from regraft.tasks import load_model
+
+        prefix = f"{served}:"
+        classes = [c.removeprefix(prefix) for c in predictions if c.startswith(prefix)]
+        known = load_model(champion)
+        theirs = np.zeros((len(predictions), len(classes)))
+        answers = known.probabilities(predictions["path"].tolist())
+        for column, label in enumerate(known.classes):
+            if label in classes:  # a class that only the champion knows is an error on these
+                theirs[:, classes.index(label)] = answers[:, column]
+        return paired_bootstrap(
+            class_numbers(predictions["label"].tolist(), classes),
+            predictions[[prefix + label for label in classes]].to_numpy().argmax(1),
+            theirs.argmax(1), groups=predictions["group"].to_numpy(), metric=metric,
+        )
+
+    return compare
+
+
+def _steps(teacher: Path, student: Path | None) -> list[dict[str, Any]]:
+    """The records of the steps so far, with the learning curves of those that trained."""
+    folder = os.environ.get("REGRAFT_STEP_RECORDS", "")
+    records = [_read(path) for path in sorted(Path(folder).glob("*.json"))] if folder else []
+    curves = {"progressive_finetune": teacher, "distillation": student}
+    for record in records:
+        trained = curves.get(record["name"])
+        if trained is not None:
+            record["history"] = _read(trained / "history.json")
+    return records
+
+
+def _scores(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The figures that MLflow's pages can plot; tables per class stay in metrics.json."""
+    return {
+        who: {split: {k: v for k, v in figures.items() if k != "per_class"}
+              for split, figures in found.items() if isinstance(figures, dict)}
+        for who, found in ({**metrics, **metrics["baselines"]}).items() if who != "baselines"
+    }
+
+
+def _run_key(folder: Path, recipe: dict[str, Any], versions: dict[str, str]) -> str:
+    """The same model of the same recipe, data and code has the same key, so a registration that
+    was killed is finished by the next run and never doubled."""
+    text = json.dumps([recipe, versions], sort_keys=True)
+    content = hashlib.sha256(text.encode() + (folder / "model.safetensors").read_bytes())
+    return content.hexdigest()[:32]
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,34 @@
+"""The last act of both training steps: calibrate on validation data, then write the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from regraft.training.examples import Split
+
+
+def save_trained(
+    module: Any,
+    model: Any,
+    validation: Split,
+    history: dict[str, Any],
+    probe: dict[str, Any],
+    out_dir: Path,
+) -> None:
+    """Write the model folder and history.json.
+
+    The temperature is fitted on the validation split; without one it is the probe's, fitted on
+    its out-of-fold answers.
+    """
+    from regraft.evaluation.calibration import fit_temperature
+
+    if len(validation):
+        logits = module.predictor(model).logits(validation.rows["path"].tolist())
+        model.temperature = fit_temperature(logits, validation.labels)
+    else:
+        model.temperature = probe["temperature"]
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / "history.json").write_text(json.dumps(history, indent=2), encoding="utf-8")
+    module.save(model.to("cpu"), out_dir)

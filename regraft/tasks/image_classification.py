@@ -1,0 +1,207 @@
+"""Image classification: encoder -> (identity bridge) -> linear head."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from regraft.backbones.encoder import Encoder
+from regraft.backbones.loading import BackboneSpec, build
+from regraft.data.images import open_rgb
+from regraft.errors import UserError
+from regraft.progress import track
+from regraft.tasks.image_views import ImageViews, flip_views
+
+_BATCH = 32
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear head.
+
+    `test_views` flipped copies of an image are averaged (as logits) when predicting;
+    `temperature` divides the logits before the softmax (Guo et al., ICML 2017).
+    """
+
+    def __init__(self, encoder: Encoder, classes: list[str], *, test_views: int = 1) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.classes = classes
+        self.test_views = test_views
+        self.temperature = 1.0
+        self.head = nn.Linear(encoder.dim, len(classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images (n, 3, size, size) to logits (n, classes)."""
+        logits: torch.Tensor = self.head(self.encoder(x))
+        return logits
+
+    @torch.inference_mode()
+    def averaged_logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, classes), mean over the test views."""
+        self.eval()
+        views = flip_views(x, self.test_views)
+        return torch.stack([self(view) for view in views]).mean(0)
+
+    def set_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Put in a head that was fitted on features: weight (classes, dim), bias (classes,)."""
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(np.asarray(weight, dtype=np.float32)))
+            self.head.bias.copy_(torch.from_numpy(np.asarray(bias, dtype=np.float32)))
+
+
+def new_model(encoder: Encoder, classes: list[str], *, test_views: int) -> Classifier:
+    """A classifier with an untrained head."""
+    return Classifier(encoder, classes, test_views=test_views)
+
+
+def save(model: Classifier, folder: Path) -> None:
+    """Write model.safetensors and model.json (last, so that a folder with it is complete)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    card = {
+        "task": "image_classification",
+        "classes": model.classes,
+        "backbone": model.encoder.spec.to_json(),
+        "test_views": model.test_views,
+        "temperature": model.temperature,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    (folder / "model.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
+
+
+def load_model(folder: Path) -> Classifier:
+    """The model that `save` wrote, in eval mode."""
+    card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    spec = BackboneSpec.from_json(card["backbone"])
+    encoder = Encoder(spec, build(spec.architecture, spec.model_args))
+    model = Classifier(encoder, card["classes"], test_views=card["test_views"])
+    model.temperature = card["temperature"]
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model.eval()
+
+
+def embed(
+    encoder: Encoder, rows: pd.DataFrame, *, views: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (n, dim) of images as they are, and averaged over `views` flips (unit length)."""
+    plain, averaged = [], []
+    starts = range(0, len(rows), _BATCH)
+    for start in track(starts, "features", total=len(starts)):
+        images = [open_rgb(path) for path in rows["path"].iloc[start : start + _BATCH]]
+        x = encoder.spec.preprocessing.tensor(images).to(encoder.device)
+        with torch.inference_mode():
+            flips = [view.contiguous(memory_format=torch.channels_last)
+                     for view in flip_views(x, views)]
+            found = torch.stack([encoder(view) for view in flips])
+        plain.append(found[0].cpu().numpy())
+        averaged.append(nn.functional.normalize(found.mean(0), dim=1).cpu().numpy())
+    return np.concatenate(plain), np.concatenate(averaged)
+
+
+def training_views(
+    encoder: Encoder, rows: pd.DataFrame, augmentation: dict[str, Any], *, seed: int
+) -> ImageViews:
+    """The views of these rows that a model with this encoder is trained on."""
+    preprocessing = encoder.spec.preprocessing
+    return ImageViews(rows["path"].tolist(), preprocessing, augmentation, seed=seed)
+
+
+@torch.inference_mode()
+def logits_of_views(model: Classifier, views: ImageViews, n_views: int) -> np.ndarray:
+    """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
+    model.eval()
+    pairs = np.array([(i, v) for i in range(len(views)) for v in range(n_views)])
+    batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
+    found = []
+    for pair in track(batches, "the teacher's answers", total=len(batches)):
+        x = views.batch(pair[:, 0], pair[:, 1]).to(model.encoder.device)
+        logits = model(x.contiguous(memory_format=torch.channels_last))
+        found.append(logits.float().cpu().numpy())
+    return np.concatenate(found).reshape(len(views), n_views, -1)
+
+
+class ImagePredictor:
+    """A saved classifier, ready to answer."""
+
+    def __init__(self, model: Classifier) -> None:
+        self.model = model
+        self.classes = model.classes
+        self.temperature = model.temperature
+
+    def logits(self, inputs: list[Any]) -> np.ndarray:
+        """Averaged logits before the temperature, (n, classes); `inputs` as in `predict`, or
+        Pillow images."""
+        preprocessing = self.model.encoder.spec.preprocessing
+        found = []
+        for start in range(0, len(inputs), _BATCH):
+            images = [decode(value) for value in inputs[start : start + _BATCH]]
+            x = preprocessing.tensor(images).to(self.model.encoder.device)
+            x = x.contiguous(memory_format=torch.channels_last)
+            found.append(self.model.averaged_logits(x).cpu().numpy())
+        return np.concatenate(found) if found else np.zeros((0, len(self.classes)), np.float32)
+
+    def probabilities(self, inputs: list[Any]) -> np.ndarray:
+        """Calibrated probabilities, (n, classes)."""
+        return softmax(self.logits(inputs) / self.model.temperature)
+
+    predict_images = probabilities
+
+    def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
+        """One answer {label, confidence, probabilities} per input."""
+        answers = []
+        for row in self.probabilities(inputs):
+            best = int(row.argmax())
+            named = dict(zip(self.classes, (round(float(p), 6) for p in row), strict=True))
+            answers.append(
+                {"label": self.classes[best], "confidence": named[self.classes[best]],
+                 "probabilities": named}
+            )
+        return answers
+
+
+def predictor(model: Classifier) -> ImagePredictor:
+    """The model as it is, ready to answer."""
+    return ImagePredictor(model)
+
+
+def load(folder: Path) -> ImagePredictor:
+    """The predictor of a saved model."""
+    return ImagePredictor(load_model(folder))
+
+
+def decode(value: Any) -> Any:
+    """An RGB image from a path, bytes, base64 text or a Pillow image.
+
+    Raises
+    ------
+    UserError
+        Neither an existing file nor base64, or not an image.
+    """
+    if not isinstance(value, str):
+        return open_rgb(value)
+    if len(value) < 4096 and Path(value).is_file():
+        return open_rgb(value)
+    text = value.partition(",")[2] if value.startswith("data:") else value
+    try:
+        return open_rgb(base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise UserError(
+            "the input is neither an existing file nor base64", got=value[:80],
+            expected="a path, the bytes of an image, or base64",
+        ) from error
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Row-wise softmax of (n, classes)."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(1, keepdims=True))

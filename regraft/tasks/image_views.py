@@ -1,0 +1,94 @@
+"""Training views of images as a deterministic function of (seed, image, view number).
+
+View 0 is the image as the network expects it; view v > 0 is an augmented one. Because a view can
+be rendered again at any time, whether its activations are cached, where a run was killed, and how
+many processes share the work make no difference to what is trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision.transforms import v2
+
+from regraft.backbones.preprocessing import Preprocessing
+from regraft.data.images import open_rgb
+
+
+class ImageViews:
+    """Views of a list of image files.
+
+    `augmentation` are the fields of the recipe's augmentation section.
+    """
+
+    def __init__(
+        self,
+        paths: list[str],
+        preprocessing: Preprocessing,
+        augmentation: dict[str, Any],
+        *,
+        seed: int,
+    ) -> None:
+        self.paths = paths
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self._augment = _augmentation(preprocessing, **augmentation)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def pixels(self, index: int, view: int) -> np.ndarray:
+        """uint8 (size, size, 3)."""
+        image = open_rgb(self.paths[index])
+        if view == 0:
+            return np.asarray(self.preprocessing.resized(image), dtype=np.uint8)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._view_seed(index, view))
+            return np.asarray(self._augment(image), dtype=np.uint8)
+
+    def batch(self, indices: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Normalised images (n, 3, size, size)."""
+        pixels = [self.pixels(int(i), int(v)) for i, v in zip(indices, views, strict=True)]
+        return self.preprocessing.normalise(torch.from_numpy(np.stack(pixels)))
+
+    def _view_seed(self, index: int, view: int) -> int:
+        text = f"{self.seed}/{self.paths[index]}/{view}".encode()
+        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+def _augmentation(
+    preprocessing: Preprocessing,
+    *,
+    min_crop: float,
+    flips: bool,
+    colour_jitter: float,
+    randaugment_magnitude: int,
+    cached_views: int,
+) -> v2.Compose:
+    size = preprocessing.image_size
+    method = v2.InterpolationMode(preprocessing.interpolation)
+    # a crop of the whole area at ratio 1 is the plain resize of view 0
+    steps: list[Any] = [
+        v2.RandomResizedCrop(size, scale=(min_crop, 1.0), ratio=(0.8, 1.25), interpolation=method)
+        if min_crop < 1
+        else v2.Resize((size, size), interpolation=method)
+    ]
+    if flips:
+        steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
+    if colour_jitter:
+        steps.append(v2.ColorJitter(colour_jitter, colour_jitter, colour_jitter))
+    if randaugment_magnitude:
+        steps.append(v2.RandAugment(num_ops=2, magnitude=randaugment_magnitude))
+    return v2.Compose(steps)
+
+
+def flip_views(x: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """The first `count` (1, 2, 4 or 8) symmetries of square images (n, 3, s, s): as they are,
+    mirrored left-right, up-down, both, and the quarter turns of these."""
+    views = [x, x.flip(3), x.flip(2), x.flip((2, 3))]
+    if count > 4:
+        views += [view.transpose(2, 3) for view in views]
+    return views[:count]

@@ -1,0 +1,60 @@
+"""Checkpoints that survive a kill: written beside, then renamed; a damaged one is never read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regraft.errors import UserError
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Replace the checkpoint in one step; the old one stays if anything goes wrong.
+
+    Raises
+    ------
+    UserError
+        The disk is full or not writable.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise _explained(error, path) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The checkpoint, or None if there is none yet."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _explained(error: Exception, path: Path) -> Exception:
+    """torch reports a full disk as a RuntimeError of its zip writer."""
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    writer = isinstance(error, RuntimeError) and "write" in str(error).lower()
+    if full or writer:
+        return UserError(
+            "the checkpoint could not be written, the disk is full", where=str(path.parent),
+            got=str(error).splitlines()[0],
+            fix="free space (or set REGRAFT_HOME to another disk) and run again: the run "
+            "continues from the last complete checkpoint",
+        )
+    if isinstance(error, PermissionError):
+        return UserError(
+            "the checkpoint could not be written", where=str(path.parent), got="no permission",
+            fix="make the folder writable, or set REGRAFT_HOME to one that is",
+        )
+    return error
