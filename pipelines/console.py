@@ -31,7 +31,6 @@ class Console(io.TextIOBase):
         self._pending = ""
         self._terminal = sys.stderr.isatty()
         self._last_line = 0.0
-        self._step_started = 0.0
         self._bar: Any = None
         self._task: Any = None
 
@@ -64,6 +63,7 @@ class Console(io.TextIOBase):
     def _announce(self, task: str, suffix: str = "") -> None:
         self._hide_bar()
         name = task.replace("-", "_")
+        self._last_line = time.monotonic()
         number = self._steps.index(name) + 1 if name in self._steps else "?"
         self._say(f"[{number}/{len(self._steps)}] {name.replace('_', ' ')}"
                   + (f": {suffix}" if suffix else ""))
