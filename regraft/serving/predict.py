@@ -1,0 +1,30 @@
+"""Answers of a registered model, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from regraft.registry import versions
+
+_BATCH = 64  # bounds the memory that decoded images take
+
+
+def predict(reference: str, inputs: Sequence[str | bytes]) -> list[dict[str, Any]]:
+    """One answer per input from `NAME` (the champion), `NAME@ALIAS` or `NAME/VERSION`.
+
+    An input is whatever the task takes: for images a path, bytes or base64 text. An answer is
+    `{"label": str, "confidence": float, "probabilities": {class: float}}`.
+
+    Raises `UserError` for an unknown reference and for an input that cannot be read, naming it.
+    """
+    found = versions.resolve(reference)
+    from regraft.tasks import load_model
+
+    with versions.model_folder(found.name, found.version) as folder:
+        predictor = load_model(folder)
+    values = list(inputs)
+    answers: list[dict[str, Any]] = []
+    for start in range(0, len(values), _BATCH):
+        answers += predictor.predict(values[start : start + _BATCH])
+    return answers

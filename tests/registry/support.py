@@ -1,0 +1,91 @@
+"""What several test files use: a fake model, one logged run, one registration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from regraft.registry import decision, runs, store
+
+
+def write_model(folder: Path, label: str = "rust") -> Path:
+    """A complete model folder whose fake predictor always answers `label`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text(json.dumps({"task": "fake", "label": label}))
+    save_file({"weight": np.arange(4, dtype=np.float32)}, folder / "model.safetensors")
+    return folder
+
+
+class FakePredictor:
+    """The predictor's protocol, answered from model.json."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.label: str = json.loads((Path(folder) / "model.json").read_text())["label"]
+
+    def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
+        answer = {"label": self.label, "confidence": 0.75}
+        return [{**answer, "probabilities": {self.label: 0.75, "other": 0.25}} for _ in inputs]
+
+
+def log_run(run_key: str, **changes: Any) -> str:
+    arguments: dict[str, Any] = {
+        "experiment": "plants",
+        "run_name": "trial",
+        "run_key": run_key,
+        "parameters": {"data": {"root": "photos"}},
+        "tags": {"code_version": "abc", "data_version": "def", "recipe": "plants"},
+        "dataset": {"name": "photos", "digest": "0" * 64},
+        "steps": [{"name": "evaluation", "seconds": 1.5, "cpu_seconds": 2.0, "status": "done"}],
+        "metrics": {"test": {"accuracy": 0.9}},
+        "artifacts": [],
+    }
+    return runs.log_pipeline_run(**(arguments | changes))
+
+
+def bare_run(run_key: str) -> str:
+    """An empty run, the same one for the same key: quicker than a whole pipeline's."""
+    client = store.connect()
+    experiment = store.experiment_id(client, "plants")
+    found = client.search_runs([experiment], f"tags.`test.key` = '{run_key}'")
+    run = found[0] if found else client.create_run(experiment, tags={"test.key": run_key})
+    return str(run.info.run_id)
+
+
+def scores(accuracy: float = 0.9) -> dict[str, Any]:
+    return {"accuracy": accuracy, "interval": {"accuracy": [accuracy - 0.05, accuracy + 0.05]}}
+
+
+def better(folder: Path) -> dict[str, float]:
+    assert (folder / "model.json").is_file()
+    return {"difference": 0.05, "low": 0.02, "high": 0.08}
+
+
+def equal(folder: Path) -> dict[str, float]:
+    return {"difference": 0.0, "low": -0.02, "high": 0.02}
+
+
+def never(folder: Path) -> dict[str, float]:
+    raise AssertionError("there is no champion to compare with")
+
+
+def register(
+    run_key: str, folder: Path, compare: Callable[[Path], Any] = better, **changes: Any
+) -> dict[str, Any]:
+    """Register a model as `plants`."""
+    arguments: dict[str, Any] = {
+        "name": "plants",
+        "model_folder": folder,
+        "run_id": bare_run(run_key),
+        "run_key": run_key,
+        "candidate": scores(),
+        "floor": {"accuracy": 0.5},
+        "majority_accuracy": 0.2,
+        "compare": compare,
+        "packages": ("numpy",),
+    }
+    return decision.register(**(arguments | changes))
