@@ -55,14 +55,18 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         found = sorted(str(p) for p in Path("recipes").glob("*.yaml"))
         raise UserError(
-            "the recipe cannot be read", where=str(path), got=error.strerror or str(error),
+            "the recipe cannot be read",
+            where=str(path),
+            got=error.strerror or str(error),
             expected="a YAML file" + (f", for example {', '.join(found)}" if found else ""),
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError("the recipe is not valid YAML", where=str(path), got=str(error)) from error
     if not isinstance(values, dict):
         raise UserError(
-            "the recipe must be a mapping", where=str(path), got=type(values).__name__,
+            "the recipe must be a mapping",
+            where=str(path),
+            got=type(values).__name__,
             expected="keys such as name, data, backbone",
         )
     return values
@@ -72,7 +76,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(
-            "an override needs the form key=value", got=override, expected="data.images_per_class=20"
+            "an override needs the form key=value",
+            got=override,
+            expected="data.images_per_class=20",
         )
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 (safe)
@@ -83,7 +89,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     for parent in parents:
         child = section.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise UserError(f"{parent} is a single value and has no fields", where=key, got=override)
+            raise UserError(
+                f"{parent} is a single value and has no fields", where=key, got=override
+            )
         section = child
     if last == "kind" and section.get("kind") != value:
         section.clear()  # the options of one kind mean nothing to another
@@ -95,7 +103,8 @@ def _explain(error: ValidationError, path: Path) -> UserError:
     problems = [_problem(details) for details in error.errors()]
     return UserError(
         f"the recipe has {len(problems)} invalid field{'s' if len(problems) > 1 else ''}",
-        where=f"{path} (and overrides)", got="; ".join(problems),
+        where=f"{path} (and overrides)",
+        got="; ".join(problems),
         expected="the fields that `regraft recipe schema` lists",
     )
 
@@ -127,12 +136,13 @@ def field_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
     paths = []
     for name, field in model.model_fields.items():
         paths.append(prefix + name)
-        for section in _sections(field.annotation):
+        for section in sections_of(field.annotation):
             paths += field_paths(section, f"{prefix}{name}.")
     return list(dict.fromkeys(paths))
 
 
-def _sections(annotation: Any) -> list[type[BaseModel]]:
+def sections_of(annotation: Any) -> list[type[BaseModel]]:
+    """The options classes that a field's type mentions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     members = [part for part in get_args(annotation) if isinstance(part, type)]

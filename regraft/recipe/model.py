@@ -26,6 +26,7 @@ class StudentOptions(BackboneOptions):
     cheaper by a smaller input."""
 
     name: str = "teacher"
+    """`teacher` (its architecture and weights at a smaller input), `starter`, or a timm name."""
     image_size: int = Field(default=0, ge=0)
     """Side of the input in pixels; 0 with the name `teacher` takes about 4/7 of the teacher's."""
 
