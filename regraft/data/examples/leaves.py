@@ -42,7 +42,7 @@ def draw_leaf(
 def leaf_images(
     domain: str, *, per_class: int, seed: int = 0, size: int = IMAGE_SIZE
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (5 * per_class, size, size, 3), class after class, and labels (n,) into `CLASSES`."""
+    """Pictures (5 * per_class, size, size, 3), class by class, and labels (n,) into `CLASSES`."""
     pixels = [
         draw_leaf(domain, label, index, seed=seed, size=size)
         for label in CLASSES
