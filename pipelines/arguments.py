@@ -10,8 +10,17 @@ from typing import Any
 from regraft.recipe import Recipe
 
 _SOURCES = ("regraft", "components", "pipelines")
-_LIBRARIES = ("torch", "torchvision", "timm", "numpy", "scikit-learn", "great-expectations",
-              "evidently", "mlflow", "kfp")
+_LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scikit-learn",
+    "great-expectations",
+    "evidently",
+    "mlflow",
+    "kfp",
+)
 
 
 def training_arguments(recipe: Recipe) -> dict[str, Any]:
@@ -23,8 +32,16 @@ def training_arguments(recipe: Recipe) -> dict[str, Any]:
     backbones = [backbone, student, *values["features"]["candidates"]]
     for options in backbones:
         options["weights"] = _absolute(options["weights"])
-    sections = ("data", "backbone", "features", "shift", "finetune", "distillation", "evaluation",
-                "gate")
+    sections = (
+        "data",
+        "backbone",
+        "features",
+        "shift",
+        "finetune",
+        "distillation",
+        "evaluation",
+        "gate",
+    )
     return {
         **{key: values[key] for key in ("name", "task", "seed", "serve", *sections)},
         "domains": {"source": data["source_domain"], "target": data["target_domain"]},

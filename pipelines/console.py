@@ -24,10 +24,11 @@ _SECONDS_BETWEEN_LINES = 15
 class Console(io.TextIOBase):
     """A text stream that logs what is written to it and shows the essence on stderr."""
 
-    def __init__(self, log: Path, step_names: list[str]) -> None:
+    def __init__(self, log: Path, n_steps: int) -> None:
         super().__init__()
         self._log = log.open("a", encoding="utf-8")
-        self._steps = step_names
+        self._n_steps = n_steps
+        self._seen = 0
         self._pending = ""
         self._terminal = sys.stderr.isatty()
         self._last_line = 0.0
@@ -64,9 +65,11 @@ class Console(io.TextIOBase):
         self._hide_bar()
         name = task.replace("-", "_")
         self._last_line = time.monotonic()
-        number = self._steps.index(name) + 1 if name in self._steps else "?"
-        self._say(f"[{number}/{len(self._steps)}] {name.replace('_', ' ')}"
-                  + (f": {suffix}" if suffix else ""))
+        self._seen += 1
+        self._say(
+            f"[{self._seen}/{self._n_steps}] {name.replace('_', ' ')}"
+            + (f": {suffix}" if suffix else "")
+        )
 
     def _event(self, event: dict[str, Any]) -> None:
         if event["event"] == "note":
@@ -76,8 +79,10 @@ class Console(io.TextIOBase):
             self._show_bar(event)
         elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self._say(f"      {event['description']}: {event['done']}/{event['total']}, "
-                      f"about {event['eta_seconds']:.0f} s left")
+            self._say(
+                f"      {event['description']}: {event['done']}/{event['total']}, "
+                f"about {event['eta_seconds']:.0f} s left"
+            )
 
     def _say(self, text: str) -> None:
         if self._bar is not None:
@@ -91,15 +96,22 @@ class Console(io.TextIOBase):
 
         if self._bar is None:
             self._bar = Progress(
-                TextColumn("      {task.description}"), BarColumn(),
+                TextColumn("      {task.description}"),
+                BarColumn(),
                 TextColumn("{task.completed}/{task.total}"),
                 TextColumn("about {task.fields[eta]:.0f} s left"),
-                console=Terminal(stderr=True), transient=True,
+                console=Terminal(stderr=True),
+                transient=True,
             )
             self._task = self._bar.add_task("", total=1, eta=0)
             self._bar.start()
-        self._bar.update(self._task, description=event["description"], completed=event["done"],
-                         total=event["total"], eta=event["eta_seconds"])
+        self._bar.update(
+            self._task,
+            description=event["description"],
+            completed=event["done"],
+            total=event["total"],
+            eta=event["eta_seconds"],
+        )
 
     def _hide_bar(self) -> None:
         if self._bar is not None:

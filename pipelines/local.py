@@ -18,8 +18,15 @@ from regraft.errors import UserError
 from regraft.recipe import Recipe
 from regraft.steps.workspace import home
 
-STEPS = ["data_validation", "feature_extraction", "domain_shift_detection", "progressive_finetune",
-         "distillation", "evaluation", "registration"]
+STEPS = [
+    "data_validation",
+    "feature_extraction",
+    "domain_shift_detection",
+    "progressive_finetune",
+    "distillation",
+    "evaluation",
+    "registration",
+]
 
 
 class StepError(RuntimeError):
@@ -75,8 +82,10 @@ def _prepared(out_dir: Path) -> Path:
         (out_dir / "log.txt").write_text("")
     except OSError as error:
         raise UserError(
-            "the output folder cannot be written", where=str(out_dir),
-            got=error.strerror or str(error), fix="choose another one with --out",
+            "the output folder cannot be written",
+            where=str(out_dir),
+            got=error.strerror or str(error),
+            fix="choose another one with --out",
         ) from error
     return records
 
@@ -89,17 +98,23 @@ def _local_runner(out_dir: Path, records: Path, log: Path) -> Iterator[None]:
     from pipelines.console import Console
 
     logger, level, printer = logging.getLogger(), logging.getLogger().level, builtins.print
-    environment = {"REGRAFT_STEP_RECORDS": str(records.absolute()), "REGRAFT_PROGRESS": "json",
-                   "REGRAFT_HOME": str(home().absolute()), "PYTHONWARNINGS": "ignore"}
+    environment = {
+        "REGRAFT_STEP_RECORDS": str(records.absolute()),
+        "REGRAFT_PROGRESS": "json",
+        "REGRAFT_HOME": str(home().absolute()),
+        "PYTHONWARNINGS": "ignore",
+    }
     before = {key: os.environ.get(key) for key in environment}
-    console = Console(log, STEPS)
+    console = Console(log, len(STEPS))
     try:
         os.environ.update(environment)
         with contextlib.redirect_stdout(console), tempfile.TemporaryDirectory() as workspace:
             local.init(
                 local.SubprocessRunner(use_venv=False),
-                pipeline_root=str(out_dir / "pipeline"), workspace_root=workspace,
-                enable_caching=True, cache_root=str(home() / "step_cache"),
+                pipeline_root=str(out_dir / "pipeline"),
+                workspace_root=workspace,
+                enable_caching=True,
+                cache_root=str(home() / "step_cache"),
             )
             yield
     finally:
@@ -130,8 +145,13 @@ def _step_table(records: Path) -> list[dict[str, Any]]:
     table = []
     for name in STEPS:
         path = records / f"{name}.json"
-        row = {"name": name, "status": "done", "seconds": 0.0, "cpu_seconds": 0.0,
-               "cached": not path.is_file()}
+        row = {
+            "name": name,
+            "status": "done",
+            "seconds": 0.0,
+            "cpu_seconds": 0.0,
+            "cached": not path.is_file(),
+        }
         table.append(row | (json.loads(path.read_text()) if path.is_file() else {}))
     return table
 

@@ -57,34 +57,69 @@ def training(
         task=task, data=data, seed=seed, code_version=code_version, data_version=data_version
     )
     embedded = feature_extraction(
-        task=task, dataset=checked.outputs["dataset"], backbone=backbone, features=features,
-        threads=threads, seed=seed, code_version=code_version, weights_version=weights_version,
+        task=task,
+        dataset=checked.outputs["dataset"],
+        backbone=backbone,
+        features=features,
+        threads=threads,
+        seed=seed,
+        code_version=code_version,
+        weights_version=weights_version,
     )
     shifted = domain_shift_detection(
-        dataset=checked.outputs["dataset"], embeddings=embedded.outputs["embeddings"], shift=shift,
-        target_domain=target_domain, seed=seed, code_version=code_version,
+        dataset=checked.outputs["dataset"],
+        embeddings=embedded.outputs["embeddings"],
+        shift=shift,
+        target_domain=target_domain,
+        seed=seed,
+        code_version=code_version,
     )
     tuned = progressive_finetune(
-        task=task, dataset=checked.outputs["dataset"], embeddings=embedded.outputs["embeddings"],
-        finetune=finetune, test_views=test_views, seed=seed, code_version=code_version,
+        task=task,
+        dataset=checked.outputs["dataset"],
+        embeddings=embedded.outputs["embeddings"],
+        finetune=finetune,
+        test_views=test_views,
+        seed=seed,
+        code_version=code_version,
     )
     taught = distil(
-        task=task, dataset=checked.outputs["dataset"], teacher=tuned.outputs["teacher"],
-        distillation=distillation, threads=threads, seed=seed, code_version=code_version,
+        task=task,
+        dataset=checked.outputs["dataset"],
+        teacher=tuned.outputs["teacher"],
+        distillation=distillation,
+        threads=threads,
+        seed=seed,
+        code_version=code_version,
         weights_version=weights_version,
     )
     measured = evaluate(
-        task=task, name=name, serve=serve, dataset=checked.outputs["dataset"],
-        embeddings=embedded.outputs["embeddings"], shift_verdict=shifted.outputs["verdict"],
-        teacher=tuned.outputs["teacher"], student=taught.outputs["student"],
-        evaluation=evaluation, domains=domains, threads=threads, seed=seed,
-        code_version=code_version, data_version=data_version,
+        task=task,
+        name=name,
+        serve=serve,
+        dataset=checked.outputs["dataset"],
+        embeddings=embedded.outputs["embeddings"],
+        shift_verdict=shifted.outputs["verdict"],
+        teacher=tuned.outputs["teacher"],
+        student=taught.outputs["student"],
+        evaluation=evaluation,
+        domains=domains,
+        threads=threads,
+        seed=seed,
+        code_version=code_version,
+        data_version=data_version,
     )
     decided = registration(
-        name=name, serve=serve, dataset=checked.outputs["dataset"],
-        teacher=tuned.outputs["teacher"], student=taught.outputs["student"],
-        measured=measured.outputs["measured"], gate=gate, recipe=recipe,
-        code_version=code_version, data_version=data_version,
+        name=name,
+        serve=serve,
+        dataset=checked.outputs["dataset"],
+        teacher=tuned.outputs["teacher"],
+        student=taught.outputs["student"],
+        measured=measured.outputs["measured"],
+        gate=gate,
+        recipe=recipe,
+        code_version=code_version,
+        data_version=data_version,
     )
     decided.set_caching_options(enable_caching=False)
     return Outputs(

@@ -35,8 +35,13 @@ def track(items: Iterable[T], description: str, *, total: int) -> Iterator[T]:
             last = now
             remaining = (now - started) / done * (total - done)
             _emit(
-                {"event": "progress", "description": description, "done": done, "total": total,
-                 "eta_seconds": round(remaining, 1)},
+                {
+                    "event": "progress",
+                    "description": description,
+                    "done": done,
+                    "total": total,
+                    "eta_seconds": round(remaining, 1),
+                },
                 plain=None if done < total else f"{description}: {done}/{total}",
             )
 

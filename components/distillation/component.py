@@ -37,7 +37,12 @@ def distillation(
 
     with recorded("distillation"):
         distill(
-            task=task, manifest=Path(dataset.path, "manifest.parquet"), teacher=teacher.path,
-            options=distillation, threads=threads, seed=seed, code_version=code_version,
+            task=task,
+            manifest=Path(dataset.path, "manifest.parquet"),
+            teacher=teacher.path,
+            options=distillation,
+            threads=threads,
+            seed=seed,
+            code_version=code_version,
             out_dir=student.path,
         )

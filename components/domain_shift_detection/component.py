@@ -36,8 +36,12 @@ def domain_shift_detection(
 
     with recorded("domain_shift_detection"):
         shifted = detect_shift_between_splits(
-            manifest=Path(dataset.path, "manifest.parquet"), features=embeddings.path,
-            options=shift, target_domain=target_domain, seed=seed, out_dir=verdict.path,
+            manifest=Path(dataset.path, "manifest.parquet"),
+            features=embeddings.path,
+            options=shift,
+            target_domain=target_domain,
+            seed=seed,
+            out_dir=verdict.path,
         )
         page = Path(verdict.path, "shift_evidently.html")
         if page.is_file():  # absent where there was too little to compare

@@ -54,10 +54,19 @@ def evaluation(
 
     with recorded("evaluation"):
         found = evaluate(
-            task=task, name=name, serve=serve, quality=dataset.path,
-            manifest=Path(dataset.path, "manifest.parquet"), features=embeddings.path,
-            shift=shift_verdict.path, teacher=teacher.path, student=student.path,
-            options=evaluation, domains=domains, threads=threads, seed=seed,
+            task=task,
+            name=name,
+            serve=serve,
+            quality=dataset.path,
+            manifest=Path(dataset.path, "manifest.parquet"),
+            features=embeddings.path,
+            shift=shift_verdict.path,
+            teacher=teacher.path,
+            student=student.path,
+            options=evaluation,
+            domains=domains,
+            threads=threads,
+            seed=seed,
             versions={"code_version": code_version, "data_version": data_version},
             out_dir=measured.path,
         )

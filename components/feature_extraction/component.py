@@ -37,6 +37,11 @@ def feature_extraction(
 
     with recorded("feature_extraction"):
         extract_features(
-            task=task, manifest=Path(dataset.path, "manifest.parquet"), backbone=backbone,
-            features=features, threads=threads, seed=seed, out_dir=embeddings.path,
+            task=task,
+            manifest=Path(dataset.path, "manifest.parquet"),
+            backbone=backbone,
+            features=features,
+            threads=threads,
+            seed=seed,
+            out_dir=embeddings.path,
         )

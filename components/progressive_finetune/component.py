@@ -35,7 +35,12 @@ def progressive_finetune(
 
     with recorded("progressive_finetune"):
         run(
-            task=task, manifest=Path(dataset.path, "manifest.parquet"), features=embeddings.path,
-            options=finetune, test_views=test_views, seed=seed, code_version=code_version,
+            task=task,
+            manifest=Path(dataset.path, "manifest.parquet"),
+            features=embeddings.path,
+            options=finetune,
+            test_views=test_views,
+            seed=seed,
+            code_version=code_version,
             out_dir=teacher.path,
         )

@@ -44,8 +44,14 @@ def registration(
 
     with recorded("registration"):
         found = register_model(
-            name=name, serve=serve, teacher=teacher.path, student=student.path,
-            quality=dataset.path, evaluation=measured.path, gate=gate, recipe=recipe,
+            name=name,
+            serve=serve,
+            teacher=teacher.path,
+            student=student.path,
+            quality=dataset.path,
+            evaluation=measured.path,
+            gate=gate,
+            recipe=recipe,
             versions={"code_version": code_version, "data_version": data_version},
             out_dir=decision.path,
         )

@@ -91,9 +91,7 @@ class Encoder(nn.Module):
         taps = [pooled[index] for index in inside]
         return kept[0], torch.cat(taps, 1) if taps else x.new_zeros(len(x), 0)
 
-    def from_trunk(
-        self, activation: torch.Tensor, taps: torch.Tensor, end: int
-    ) -> torch.Tensor:
+    def from_trunk(self, activation: torch.Tensor, taps: torch.Tensor, end: int) -> torch.Tensor:
         """The embedding (n, dim) from what `trunk` returned.
 
         The model's own forward runs on one dummy image up to the end of the trunk, where a hook
@@ -190,7 +188,9 @@ class Encoder(nn.Module):
         hooks: list[RemovableHandle] = []
         for index in indices:
 
-            def keep(module: nn.Module, args: Any, output: torch.Tensor, index: int = index) -> None:
+            def keep(
+                module: nn.Module, args: Any, output: torch.Tensor, index: int = index
+            ) -> None:
                 pooled[index] = self._pool(output)
 
             hooks.append(self._block_module(index).register_forward_hook(keep))

@@ -86,14 +86,18 @@ def build(architecture: str, model_args: dict[str, Any]) -> nn.Module:
     if not timm.is_model(bare.split(".")[0]):
         near = difflib.get_close_matches(bare.split(".")[0], timm.list_models(), n=3)
         raise UserError(
-            "unknown backbone", where="backbone.name", got=architecture,
-            expected="`starter` or a timm model name" + (f", e.g. {', '.join(near)}" if near else ""),
+            "unknown backbone",
+            where="backbone.name",
+            got=architecture,
+            expected="`starter` or a timm model name"
+            + (f", e.g. {', '.join(near)}" if near else ""),
         )
     try:
         return timm.create_model(bare, pretrained=False, num_classes=0, **model_args)
     except TypeError as error:
         raise UserError(
-            f"{architecture} does not take these arguments", where="backbone.model_args",
+            f"{architecture} does not take these arguments",
+            where="backbone.model_args",
             got=f"{model_args}: {error}",
         ) from error
 
@@ -108,7 +112,8 @@ def load_state(model: nn.Module, state: dict[str, Any], where: str) -> None:
     unfit = [key for key in kept if key in own and kept[key].shape != own[key].shape]
     if missing or unexpected or unfit:
         raise UserError(
-            "the weights do not fit the backbone", where=where,
+            "the weights do not fit the backbone",
+            where=where,
             got=f"{len(missing)} missing {missing[:3]}, {len(unexpected)} unexpected "
             f"{unexpected[:3]}, {len(unfit)} of another shape {unfit[:3]}",
             expected=f"the parameter names of timm's {type(model).__name__}",
@@ -132,7 +137,9 @@ def _spec(
 def _read_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(
-            "the weight file is missing", where="backbone.weights", got=str(path),
+            "the weight file is missing",
+            where="backbone.weights",
+            got=str(path),
             expected="a .safetensors file or torch checkpoint",
             fix="check the path; `random` trains from scratch, an empty value takes the hub",
         )
@@ -146,12 +153,12 @@ def _read_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return state.get("state_dict", state)
     except Exception as error:  # every reader has its own exception types for a damaged file
-        raise UserError("the weight file cannot be read", where=str(path), got=str(error)) from error
+        raise UserError(
+            "the weight file cannot be read", where=str(path), got=str(error)
+        ) from error
 
 
-def _from_file(
-    path: Path, name: str, arguments: dict[str, Any]
-) -> tuple[BackboneSpec, nn.Module]:
+def _from_file(path: Path, name: str, arguments: dict[str, Any]) -> tuple[BackboneSpec, nn.Module]:
     if path.with_name("config.json").is_file():
         return _from_folder(path, name, arguments)
     state = _read_state(path)
@@ -187,8 +194,11 @@ def _from_folder(
     architecture = config["architecture"]
     if name and name != architecture:
         raise UserError(
-            "the weights are of another architecture", where=str(path.with_name("config.json")),
-            got=architecture, expected=name, fix=f"set backbone.name={architecture}",
+            "the weights are of another architecture",
+            where=str(path.with_name("config.json")),
+            got=architecture,
+            expected=name,
+            fix=f"set backbone.name={architecture}",
         )
     arguments = config.get("model_args", {}) | arguments
     model = build(architecture, arguments)
@@ -205,14 +215,17 @@ def _from_hub(name: str, arguments: dict[str, Any]) -> tuple[BackboneSpec, nn.Mo
     bare = name.removeprefix("timm/")
     if not timm.is_model_pretrained(bare):
         raise UserError(
-            "timm knows no pre-trained weights for this backbone", where="backbone.name", got=name,
+            "timm knows no pre-trained weights for this backbone",
+            where="backbone.name",
+            got=name,
             fix="give backbone.weights=FILE, or backbone.weights=random to train from scratch",
         )
     try:
         model = timm.create_model(bare, pretrained=True, num_classes=0, **arguments)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
-            "the weights could not be fetched from the hub", where=f"backbone.name={name}",
+            "the weights could not be fetched from the hub",
+            where=f"backbone.name={name}",
             got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
             fix="check the network, or give backbone.weights=FILE; nothing was replaced by "
             "random weights",

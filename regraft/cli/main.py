@@ -28,7 +28,9 @@ def cli() -> None:
 @cli.command()
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--out", type=click.Path(file_okay=False), help="Folder of the run; default runs/NAME.")
+@click.option(
+    "--out", type=click.Path(file_okay=False), help="Folder of the run; default runs/NAME."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
 def run(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Run the training pipeline of RECIPE on this machine.
@@ -110,8 +112,13 @@ def history(name: str, as_json: bool) -> None:
 
 
 @cli.command(name="compile")
-@click.option("--out", type=click.Path(file_okay=False), default="build/pipelines",
-              show_default=True, help="Folder of the YAML files.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    default="build/pipelines",
+    show_default=True,
+    help="Folder of the YAML files.",
+)
 def compile_pipelines(out: str) -> None:
     """Compile the pipelines to YAML for a Kubeflow cluster."""
     from pipelines.compiled import compile_all
@@ -121,7 +128,9 @@ def compile_pipelines(out: str) -> None:
 
 
 @cli.command()
-@click.option("--out", type=click.Path(dir_okay=False), required=True, help="The .safetensors file.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), required=True, help="The .safetensors file."
+)
 @click.option("--architecture", default="mobilenetv3_small_050", show_default=True)
 @click.option("--epochs", default=None, type=int, help="Default: as the committed starter.")
 @click.option("--seed", default=0, show_default=True)
@@ -136,8 +145,12 @@ def pretrain(out: str, architecture: str, epochs: int | None, seed: int) -> None
 
 def main() -> None:
     """Entry point: exit 0 done, 2 the user's input is at fault, 1 anything else."""
-    for name, value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("DO_NOT_TRACK", "1"),
-                        ("MLFLOW_DISABLE_TELEMETRY", "true"), ("DVC_NO_ANALYTICS", "1")):
+    for name, value in (
+        ("HF_HUB_DISABLE_TELEMETRY", "1"),
+        ("DO_NOT_TRACK", "1"),
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        ("DVC_NO_ANALYTICS", "1"),
+    ):
         os.environ.setdefault(name, value)
     try:
         cli.main(standalone_mode=False)

@@ -11,15 +11,20 @@ def run_table(summary: dict[str, Any]) -> str:
     rows = [(who, metrics[who]) for who in ("teacher", "student") if who in metrics]
     rows += list(metrics["baselines"].items())
     splits = [name for name in metrics["teacher"] if "accuracy" in _dict(metrics["teacher"][name])]
-    lines = ["", f"{'model':<10} {'split':<22} {'n':>5} {'accuracy (95 %)':<22} "
-             f"{'macro-F1':>8} {'ECE':>6} {'img/s':>7}"]
+    lines = [
+        "",
+        f"{'model':<10} {'split':<22} {'n':>5} {'accuracy (95 %)':<22} "
+        f"{'macro-F1':>8} {'ECE':>6} {'img/s':>7}",
+    ]
     for who, figures in rows:
         for split in splits:
             lines.append(_line(who + ("*" if who == summary["served"] else ""), split, figures))
     student = metrics.get("student", {})
     if "retention" in student:
-        lines.append(f"\nstudent: {student['retention']:.1%} of the teacher's accuracy at "
-                     f"{student['speedup']:.1f}x its throughput")
+        lines.append(
+            f"\nstudent: {student['retention']:.1%} of the teacher's accuracy at "
+            f"{student['speedup']:.1f}x its throughput"
+        )
     decision = summary["decision"]
     lines += [
         f"decision: {decision['outcome']} - {decision['reason']}",
@@ -35,8 +40,10 @@ def _line(who: str, split: str, figures: dict[str, Any]) -> str:
     low, high = found["interval"]["accuracy"]
     interval = f"{found['accuracy']:6.1%} [{low:.1%}, {high:.1%}]"
     speed = figures.get("cost", {}).get("throughput_per_second")
-    return (f"{who:<10} {split:<22} {found['count']:>5} {interval:<22} {found['macro_f1']:>8.3f} "
-            f"{found['ece']:>6.3f} {speed if speed else '':>7}")
+    return (
+        f"{who:<10} {split:<22} {found['count']:>5} {interval:<22} {found['macro_f1']:>8.3f} "
+        f"{found['ece']:>6.3f} {speed if speed else '':>7}"
+    )
 
 
 def _dict(value: Any) -> dict[str, Any]:

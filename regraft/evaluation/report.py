@@ -87,7 +87,7 @@ def _coverage_points(content: Mapping[str, Any]) -> list[Mapping[str, float]]:
 def _pictures(content: Mapping[str, Any]) -> dict[str, Any]:
     from markupsafe import Markup
 
-    made: dict[str, Any] = {"left_out_classes": 0, "learning": [], "overlays": []}
+    made: dict[str, Any] = {"left_out_classes": 0, "learning": [], "overlays": [], "gate": None}
     if content["results"]["rows"]:
         made["results"] = Markup(charts.comparison(content["results"]["rows"]))
     if confusion := content.get("confusion"):

@@ -44,19 +44,23 @@ def detect_shift_between_splits(
         for name, other in parts.items()
         if _comparable(rows, reference, other, name)
     ]
-    verdict = {"comparisons": comparisons, "shifted": False, "reason": "too few examples to compare"}
+    verdict = {
+        "comparisons": comparisons,
+        "shifted": False,
+        "reason": "too few examples to compare",
+    }
     if comparisons:
         verdict |= summarise(comparisons)
     (out / "shift.json").write_text(json.dumps(verdict, indent=2), encoding="utf-8")
     return bool(verdict["shifted"])
 
 
-def _comparable(
-    rows: pd.DataFrame, reference: np.ndarray, current: np.ndarray, name: str
-) -> bool:
+def _comparable(rows: pd.DataFrame, reference: np.ndarray, current: np.ndarray, name: str) -> bool:
     sides = [rows.loc[mask, "group"].nunique() for mask in (reference, current)]
     if min(sides) < _FEWEST_GROUPS:
-        note(f"train vs {name}: {sides[0]} and {sides[1]} independent images are too few to compare")
+        note(
+            f"train vs {name}: {sides[0]} and {sides[1]} independent images are too few to compare"
+        )
         return False
     return True
 
@@ -88,9 +92,15 @@ def _compare(
 
     groups = [rows.loc[mask, "group"].to_numpy(str) for mask in (reference, current)]
     return detect_shift(
-        features[reference], features[current], reference="train", current=name,
+        features[reference],
+        features[current],
+        reference="train",
+        current=name,
         reference_stats=rows.loc[reference, _STATISTICS],
-        current_stats=rows.loc[current, _STATISTICS], groups=np.concatenate(groups),
-        ids=rows.loc[current, "id"].tolist(), seed=seed, html=out / "shift_evidently.html",
+        current_stats=rows.loc[current, _STATISTICS],
+        groups=np.concatenate(groups),
+        ids=rows.loc[current, "id"].tolist(),
+        seed=seed,
+        html=out / "shift_evidently.html",
         **options,
     )

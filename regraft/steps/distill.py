@@ -53,26 +53,39 @@ def distill(
     augmentation = options["augmentation"]
     seen = module.training_views(master.encoder, train.rows, augmentation, seed=seed)
     with work_dir(
-        "distill", manifest=digest(manifest), options=options, seed=seed, code=code_version,
+        "distill",
+        manifest=digest(manifest),
+        options=options,
+        seed=seed,
+        code=code_version,
         teacher=digest(Path(teacher, "model.safetensors")),
     ) as folder:
         answers = _answers(module, master, seen, augmentation["cached_views"], folder)
         history = fine_tune(
-            student, stages_of({"kind": "full", "epochs": options["epochs"]},
-                               len(student.encoder.blocks)),
+            student,
+            stages_of({"kind": "full", "epochs": options["epochs"]}, len(student.encoder.blocks)),
             train=module.training_views(student.encoder, train.rows, augmentation, seed=seed),
-            validation=module.training_views(student.encoder, validation.rows, augmentation,
-                                             seed=seed) if len(validation) else None,
+            validation=module.training_views(
+                student.encoder, validation.rows, augmentation, seed=seed
+            )
+            if len(validation)
+            else None,
             score=validation_score(validation.labels),
             step_loss=distillation_loss(
-                train, answers, temperature=options["temperature"],
+                train,
+                answers,
+                temperature=options["temperature"],
                 label_weight=options["label_weight"],
             ),
             optimisation=Optimisation(
-                learning_rate=options["learning_rate"], block_decay=options["block_decay"],
+                learning_rate=options["learning_rate"],
+                block_decay=options["block_decay"],
                 batch_size=options["batch_size"],
             ),
-            n_views=augmentation["cached_views"], work_dir=folder, seed=seed, reuse_trunk=False,
+            n_views=augmentation["cached_views"],
+            work_dir=folder,
+            seed=seed,
+            reuse_trunk=False,
         )
         fallback = {"temperature": master.temperature}
         save_trained(module, student, validation, history, fallback, Path(out_dir))
@@ -101,9 +114,7 @@ def _cheaper_size(image_size: int) -> int:
     return max(round(image_size * 4 / 7 / 32) * 32, 32)
 
 
-def _answers(
-    module: Any, teacher: Any, views: Any, n_views: int, folder: Path
-) -> np.ndarray:
+def _answers(module: Any, teacher: Any, views: Any, n_views: int, folder: Path) -> np.ndarray:
     """The teacher's logits (n, views, classes) of every view the student will see; kept in
     `folder`, so that a resumed run does not ask again."""
     path = folder / "answers.npy"

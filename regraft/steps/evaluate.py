@@ -13,8 +13,18 @@ from regraft.data.manifest import read_manifest
 from regraft.recipe.model import EvaluationOptions
 from regraft.steps.options import typed
 
-_FRAME = ["id", "path", "label", "split", "domain", "group", "width", "height", "brightness",
-          "quality_flags"]
+_FRAME = [
+    "id",
+    "path",
+    "label",
+    "split",
+    "domain",
+    "group",
+    "width",
+    "height",
+    "brightness",
+    "quality_flags",
+]
 
 
 def evaluate(
@@ -81,14 +91,22 @@ def evaluate(
     frame = _predictions(test, answers, served, classes, out)
     paths = dict(zip(rows["id"], rows["path"], strict=True))
     content = assembling.assemble(
-        recipe=name, served=served, classes=classes, predictions=frame,
-        probabilities=answers[served].probabilities, uncalibrated=answers[served].uncalibrated,
-        temperature=answers[served].temperature, metrics=metrics,
+        recipe=name,
+        served=served,
+        classes=classes,
+        predictions=frame,
+        probabilities=answers[served].probabilities,
+        uncalibrated=answers[served].uncalibrated,
+        temperature=answers[served].temperature,
+        metrics=metrics,
         show=show_images(lambda example: _open(paths[example])),
         histories={who: _read(folder / "history.json") for who, folder in folders.items()},
-        timing=timing, quality=_read(Path(quality, "quality.json")),
-        shift=_read(Path(shift, "shift.json")), ranking=_read(Path(features, "ranking.json")),
-        method={"seed": seed, **versions}, seed=seed,
+        timing=timing,
+        quality=_read(Path(quality, "quality.json")),
+        shift=_read(Path(shift, "shift.json")),
+        ranking=_read(Path(features, "ranking.json")),
+        method={"seed": seed, **versions},
+        seed=seed,
     )
     _write(out / "metrics.json", metrics)
     _write(out / "content.json", content)

@@ -53,13 +53,25 @@ def extract_features(
     _write(out / "probe.json", {**probe.summary(), "temperature": temperature})
     chosen = ranking_rows(rows, features["ranking_images_per_class"])
     few = rows.loc[chosen]
-    ranking = [{"backbone": backbone["name"], "chosen": True, **cost,
-                **score_backbone(few, averaged[chosen], seed=seed)}]
+    ranking = [
+        {
+            "backbone": backbone["name"],
+            "chosen": True,
+            **cost,
+            **score_backbone(few, averaged[chosen], seed=seed),
+        }
+    ]
     for candidate in features["candidates"]:
         other = _encoder(candidate, features["taps"])
         _, found, cost = _timed_embedding(task, other, few, features["views"])
-        ranking.append({"backbone": candidate["name"], "chosen": False, **cost,
-                        **score_backbone(few, found, seed=seed)})
+        ranking.append(
+            {
+                "backbone": candidate["name"],
+                "chosen": False,
+                **cost,
+                **score_backbone(few, found, seed=seed),
+            }
+        )
     _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
 
 

@@ -57,27 +57,46 @@ def finetune(
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     stages = stages_of(options["plan"], len(encoder.blocks))
     if stages and train.smallest_class < options["min_labels_per_class"]:
-        note(f"{train.smallest_class} training labels in the smallest class: the probe is the model")
+        note(
+            f"{train.smallest_class} training labels in the smallest class: the probe is the model"
+        )
         stages = []
     optimisation = Optimisation(
-        **options["optimiser"], batch_size=options["batch_size"], clip_norm=options["clip_norm"],
-        keep_statistics=options["batch_norm"] == "frozen", precision=options["precision"],
+        **options["optimiser"],
+        batch_size=options["batch_size"],
+        clip_norm=options["clip_norm"],
+        keep_statistics=options["batch_norm"] == "frozen",
+        precision=options["precision"],
     )
     loss = classification_loss(
-        train, label_smoothing=options["label_smoothing"], mixup_alpha=options["mixup_alpha"],
+        train,
+        label_smoothing=options["label_smoothing"],
+        mixup_alpha=options["mixup_alpha"],
         class_balance=options["class_balance"],
     )
     augmentation = options["augmentation"]
     with work_dir(
-        "finetune", manifest=digest(manifest), options=options, seed=seed, code=code_version,
-        backbone=digest(Path(features, "backbone", "model.safetensors"), Path(features, "probe.npz")),
+        "finetune",
+        manifest=digest(manifest),
+        options=options,
+        seed=seed,
+        code=code_version,
+        backbone=digest(
+            Path(features, "backbone", "model.safetensors"), Path(features, "probe.npz")
+        ),
     ) as folder:
         history = fine_tune(
-            model, stages,
+            model,
+            stages,
             train=module.training_views(encoder, train.rows, augmentation, seed=seed),
             validation=module.training_views(encoder, validation.rows, augmentation, seed=seed)
-            if len(validation) else None,
-            score=validation_score(validation.labels), step_loss=loss, optimisation=optimisation,
-            n_views=augmentation["cached_views"], work_dir=folder, seed=seed,
+            if len(validation)
+            else None,
+            score=validation_score(validation.labels),
+            step_loss=loss,
+            optimisation=optimisation,
+            n_views=augmentation["cached_views"],
+            work_dir=folder,
+            seed=seed,
         )
         save_trained(module, model, validation, history, probe, Path(out_dir))

@@ -26,8 +26,12 @@ def recorded(name: str) -> Iterator[None]:
         yield
     except BaseException as error:
         user = isinstance(error, UserError)
-        record |= {"status": "failed", "error": str(error) or type(error).__name__,
-                   "error_type": type(error).__name__, "user_error": user}
+        record |= {
+            "status": "failed",
+            "error": str(error) or type(error).__name__,
+            "error_type": type(error).__name__,
+            "user_error": user,
+        }
         raise
     finally:
         times = os.times()

@@ -48,25 +48,39 @@ def register_model(
     run_key = _run_key(folder, recipe, versions)
     steps = _steps(Path(teacher), Path(student) if student else None)
     run_id = log_pipeline_run(
-        experiment=name, run_name=f"{name} {versions['data_version'][-8:]}", run_key=run_key,
-        parameters=recipe, tags={**versions, "recipe": name, "served": served},
+        experiment=name,
+        run_name=f"{name} {versions['data_version'][-8:]}",
+        run_key=run_key,
+        parameters=recipe,
+        tags={**versions, "recipe": name, "served": served},
         dataset={"name": name, "digest": versions["data_version"]},
         steps=steps,
         metrics=_scores(metrics),
-        artifacts=[(evaluated / "report.html", "reports"), (evaluated / "model_card.md", "reports"),
-                   (evaluated / "metrics.json", "reports"), (Path(quality, "quality.json"), "data")],
+        artifacts=[
+            (evaluated / "report.html", "reports"),
+            (evaluated / "model_card.md", "reports"),
+            (evaluated / "metrics.json", "reports"),
+            (Path(quality, "quality.json"), "data"),
+        ],
     )
     predictions = pd.read_parquet(evaluated / "predictions.parquet")
     decision = register(
-        name=name, model_folder=folder, run_id=run_id, run_key=run_key,
-        candidate=metrics[served]["test"], floor={"accuracy": gate["min_accuracy"]},
+        name=name,
+        model_folder=folder,
+        run_id=run_id,
+        run_key=run_key,
+        candidate=metrics[served]["test"],
+        floor={"accuracy": gate["min_accuracy"]},
         majority_accuracy=metrics["baselines"]["majority"]["test"]["accuracy"],
-        compare=_comparison(predictions, served, gate["metric"]), min_gain=gate["min_gain"],
-        code_version=versions["code_version"], data_version=versions["data_version"],
+        compare=_comparison(predictions, served, gate["metric"]),
+        min_gain=gate["min_gain"],
+        code_version=versions["code_version"],
+        data_version=versions["data_version"],
     )
     decision["served"] = served
     content = with_outcome(
-        _read(evaluated / "content.json"), {**decision, "min_gain": gate["min_gain"]},
+        _read(evaluated / "content.json"),
+        {**decision, "min_gain": gate["min_gain"]},
         [{k: v for k, v in step.items() if k != "history"} for step in steps],
     )
     write_report(out / "report.html", content)
@@ -95,7 +109,9 @@ def _comparison(
         return paired_bootstrap(
             class_numbers(predictions["label"].tolist(), classes),
             predictions[[prefix + label for label in classes]].to_numpy().argmax(1),
-            theirs.argmax(1), groups=predictions["group"].to_numpy(), metric=metric,
+            theirs.argmax(1),
+            groups=predictions["group"].to_numpy(),
+            metric=metric,
         )
 
     return compare
@@ -116,9 +132,13 @@ def _steps(teacher: Path, student: Path | None) -> list[dict[str, Any]]:
 def _scores(metrics: dict[str, Any]) -> dict[str, Any]:
     """The figures that MLflow's pages can plot; tables per class stay in metrics.json."""
     return {
-        who: {split: {k: v for k, v in figures.items() if k != "per_class"}
-              for split, figures in found.items() if isinstance(figures, dict)}
-        for who, found in ({**metrics, **metrics["baselines"]}).items() if who != "baselines"
+        who: {
+            split: {k: v for k, v in figures.items() if k != "per_class"}
+            for split, figures in found.items()
+            if isinstance(figures, dict)
+        }
+        for who, found in ({**metrics, **metrics["baselines"]}).items()
+        if who != "baselines"
     }
 
 

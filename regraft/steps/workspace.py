@@ -35,7 +35,8 @@ def work_dir(step: str, **inputs: Any) -> Iterator[Path]:
         lock = (folder.parent / f"{folder.name}.lock").open("w")
     except OSError as error:
         raise UserError(
-            "the work folder cannot be written", where=str(folder.parent),
+            "the work folder cannot be written",
+            where=str(folder.parent),
             got=error.strerror or str(error),
             fix="make it writable, or set REGRAFT_HOME to a folder that is",
         ) from error

@@ -90,9 +90,7 @@ def load_model(folder: Path) -> Classifier:
     return model.eval()
 
 
-def embed(
-    encoder: Encoder, rows: pd.DataFrame, *, views: int
-) -> tuple[np.ndarray, np.ndarray]:
+def embed(encoder: Encoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) of images as they are, and averaged over `views` flips (unit length)."""
     plain, averaged = [], []
     starts = range(0, len(rows), _BATCH)
@@ -100,8 +98,9 @@ def embed(
         images = [open_rgb(path) for path in rows["path"].iloc[start : start + _BATCH]]
         x = encoder.spec.preprocessing.tensor(images).to(encoder.device)
         with torch.inference_mode():
-            flips = [view.contiguous(memory_format=torch.channels_last)
-                     for view in flip_views(x, views)]
+            flips = [
+                view.contiguous(memory_format=torch.channels_last) for view in flip_views(x, views)
+            ]
             found = torch.stack([encoder(view) for view in flips])
         plain.append(found[0].cpu().numpy())
         averaged.append(nn.functional.normalize(found.mean(0), dim=1).cpu().numpy())
@@ -163,8 +162,11 @@ class ImagePredictor:
             best = int(row.argmax())
             named = dict(zip(self.classes, (round(float(p), 6) for p in row), strict=True))
             answers.append(
-                {"label": self.classes[best], "confidence": named[self.classes[best]],
-                 "probabilities": named}
+                {
+                    "label": self.classes[best],
+                    "confidence": named[self.classes[best]],
+                    "probabilities": named,
+                }
             )
         return answers
 
@@ -196,7 +198,8 @@ def decode(value: Any) -> Any:
         return open_rgb(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError) as error:
         raise UserError(
-            "the input is neither an existing file nor base64", got=value[:80],
+            "the input is neither an existing file nor base64",
+            got=value[:80],
             expected="a path, the bytes of an image, or base64",
         ) from error
 

@@ -47,14 +47,17 @@ def _explained(error: Exception, path: Path) -> Exception:
     writer = isinstance(error, RuntimeError) and "write" in str(error).lower()
     if full or writer:
         return UserError(
-            "the checkpoint could not be written, the disk is full", where=str(path.parent),
+            "the checkpoint could not be written, the disk is full",
+            where=str(path.parent),
             got=str(error).splitlines()[0],
             fix="free space (or set REGRAFT_HOME to another disk) and run again: the run "
             "continues from the last complete checkpoint",
         )
     if isinstance(error, PermissionError):
         return UserError(
-            "the checkpoint could not be written", where=str(path.parent), got="no permission",
+            "the checkpoint could not be written",
+            where=str(path.parent),
+            got="no permission",
             fix="make the folder writable, or set REGRAFT_HOME to one that is",
         )
     return error

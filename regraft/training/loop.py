@@ -110,7 +110,9 @@ def _set_rates(optimiser: torch.optim.Optimizer, step: int, total: int, warmup: 
 def _refuse_divergence(loss: float, step: int) -> None:
     if not math.isfinite(loss) or loss > 1e4:
         raise UserError(
-            "training diverged", where=f"step {step + 1}", got=f"loss {loss}",
+            "training diverged",
+            where=f"step {step + 1}",
+            got=f"loss {loss}",
             expected="a finite loss",
             fix="lower the learning rate (finetune.optimiser.learning_rate or "
             "distillation.learning_rate) or raise warmup_fraction; the weights of the last good "

@@ -29,8 +29,13 @@ class Probe:
     def summary(self) -> dict[str, Any]:
         """What is worth keeping beside the weights."""
         head = self.head
-        return {"classes": self.classes, "strength": head.strength, "cv_accuracy": head.cv_accuracy,
-                "cv_low": head.cv_low, "cv_high": head.cv_high}
+        return {
+            "classes": self.classes,
+            "strength": head.strength,
+            "cv_accuracy": head.cv_accuracy,
+            "cv_low": head.cv_low,
+            "cv_high": head.cv_high,
+        }
 
 
 def fit_probe(rows: pd.DataFrame, features: np.ndarray, *, seed: int) -> Probe:
@@ -65,9 +70,12 @@ def score_backbone(rows: pd.DataFrame, features: np.ndarray, *, seed: int) -> di
     cross-validated accuracy of a probe."""
     _, labels = np.unique(rows["label"].to_numpy(str), return_inverse=True)
     head = logistic_probe(features, labels, groups=rows["group"].to_numpy(), seed=seed)
-    return {"logme": float(log_maximum_evidence(features, labels)),
-            "probe_accuracy": head.cv_accuracy, "probe_low": head.cv_low,
-            "probe_high": head.cv_high}
+    return {
+        "logme": float(log_maximum_evidence(features, labels)),
+        "probe_accuracy": head.cv_accuracy,
+        "probe_low": head.cv_low,
+        "probe_high": head.cv_high,
+    }
 
 
 def ranking_rows(rows: pd.DataFrame, per_class: int) -> np.ndarray:

@@ -95,9 +95,19 @@ def fine_tune(
         note(f"continuing after stage {progress.stage + 1}, epoch {progress.epoch}")
     for index in range(progress.stage, len(stages)):
         _run_stage(
-            model, stages[index], index, progress, sources[index], len(train),
-            len(validation) if validation else 0, score=score, step_loss=step_loss,
-            optimisation=optimisation, checkpoint=checkpoint, seed=seed, state=state,
+            model,
+            stages[index],
+            index,
+            progress,
+            sources[index],
+            len(train),
+            len(validation) if validation else 0,
+            score=score,
+            step_loss=step_loss,
+            optimisation=optimisation,
+            checkpoint=checkpoint,
+            seed=seed,
+            state=state,
         )
         state = None
     model.load_state_dict(progress.best["weights"])
@@ -116,8 +126,14 @@ def _begin(
     loss = math.inf
     if validation is not None and sources and sources[0][1] is not None:
         found = score(validation_logits(model, sources[0][1], len(validation)))
-        history.append({"name": "probe", "epochs": [{"epoch": 0, **found}], "trainable_blocks": [],
-                        "chosen_epoch": 0})
+        history.append(
+            {
+                "name": "probe",
+                "epochs": [{"epoch": 0, **found}],
+                "trainable_blocks": [],
+                "chosen_epoch": 0,
+            }
+        )
         loss = found["val_loss"]
     best = {"weights": _weights(model), "loss": loss, "stage": "probe", "epoch": 0}
     return _Progress(stage=0, epoch=0, best=best, history=history)
@@ -153,10 +169,19 @@ def _run_stage(
         optimiser.load_state_dict(state["optimiser"])
     for epoch in range(progress.epoch, stage.epochs):
         record = run_epoch(
-            module, optimiser, accelerator, inputs, step_loss, n_examples=n_train,
-            batch_size=optimisation.batch_size, epoch=epoch, n_epochs=stage.epochs,
-            warmup_fraction=optimisation.warmup_fraction, clip_norm=optimisation.clip_norm,
-            seed=(seed, index), description=f"{stage.name}, epoch {epoch + 1}/{stage.epochs}",
+            module,
+            optimiser,
+            accelerator,
+            inputs,
+            step_loss,
+            n_examples=n_train,
+            batch_size=optimisation.batch_size,
+            epoch=epoch,
+            n_epochs=stage.epochs,
+            warmup_fraction=optimisation.warmup_fraction,
+            clip_norm=optimisation.clip_norm,
+            seed=(seed, index),
+            description=f"{stage.name}, epoch {epoch + 1}/{stage.epochs}",
         )
         if validation is not None:
             record |= score(validation_logits(model, validation, n_validation))
@@ -165,8 +190,11 @@ def _run_stage(
         if accelerator.is_main_process:
             save_checkpoint(
                 checkpoint,
-                {"model": model.state_dict(), "optimiser": optimiser.state_dict(),
-                 "progress": vars(progress)},
+                {
+                    "model": model.state_dict(),
+                    "optimiser": optimiser.state_dict(),
+                    "progress": vars(progress),
+                },
             )
     progress.stage, progress.epoch = index + 1, 0
 
@@ -180,8 +208,10 @@ def _keep_best(
         return
     current["chosen_epoch"] = record["epoch"]
     progress.best = {
-        "weights": _weights(model), "loss": record.get("val_loss", math.inf),
-        "stage": stage.name, "epoch": record["epoch"],
+        "weights": _weights(model),
+        "loss": record.get("val_loss", math.inf),
+        "stage": stage.name,
+        "epoch": record["epoch"],
     }
 
 
@@ -192,23 +222,34 @@ def _weights(model: Any) -> dict[str, torch.Tensor]:
 def _stage_card(model: Any, stage: Stage) -> dict[str, Any]:
     names = [model.encoder.blocks[index].name for index in sorted(stage.trainable)]
     size = model.encoder.spec.preprocessing.image_size
-    return {"name": stage.name, "epochs": [], "trainable_blocks": names, "image_size": size,
-            "chosen_epoch": None}
+    return {
+        "name": stage.name,
+        "epochs": [],
+        "trainable_blocks": names,
+        "image_size": size,
+        "chosen_epoch": None,
+    }
 
 
 def _groups(model: Any, stage: Stage, how: Optimisation) -> list[dict[str, Any]]:
     encoder = model.encoder
     rates = block_rates(
-        sorted(stage.trainable), len(encoder.blocks),
-        last_rate=how.learning_rate * stage.rate_factor, decay=how.block_decay,
+        sorted(stage.trainable),
+        len(encoder.blocks),
+        last_rate=how.learning_rate * stage.rate_factor,
+        decay=how.block_decay,
     )
     groups = parameter_groups(
-        list(model.head.parameters()), rate=how.head_learning_rate * stage.rate_factor,
-        weight_decay=how.weight_decay, name="head",
+        list(model.head.parameters()),
+        rate=how.head_learning_rate * stage.rate_factor,
+        weight_decay=how.weight_decay,
+        name="head",
     )
     for index, rate in rates.items():
         groups += parameter_groups(
-            encoder.parameters_of(index), rate=rate, weight_decay=how.weight_decay,
+            encoder.parameters_of(index),
+            rate=rate,
+            weight_decay=how.weight_decay,
             name=encoder.blocks[index].name,
         )
     return groups
@@ -235,8 +276,10 @@ def _sources(
     """Training and validation inputs of every stage; stages share one cache, cut where the
     earliest of them begins to train."""
     ends = [model.encoder.trunk_end(set(stage.trainable)) for stage in stages]
-    plain = (ImageInputs(train, n_views=0 if reuse_trunk else n_views),
-             ImageInputs(validation) if validation else None)
+    plain = (
+        ImageInputs(train, n_views=0 if reuse_trunk else n_views),
+        ImageInputs(validation) if validation else None,
+    )
     cuts = [end for end in ends if end is not None]
     if not reuse_trunk or not cuts:
         return [plain for _ in stages]
@@ -245,8 +288,13 @@ def _sources(
     for part, views, count in (("train", train, n_views), ("validation", validation, 1)):
         if views is not None:
             cached[part] = trunk_inputs(
-                model.encoder, views, end=end, n_views=count, folder=work_dir / f"trunk_{part}",
-                max_bytes=MAX_CACHE_BYTES, description=f"frozen trunk, {part} images",
+                model.encoder,
+                views,
+                end=end,
+                n_views=count,
+                folder=work_dir / f"trunk_{part}",
+                max_bytes=MAX_CACHE_BYTES,
+                description=f"frozen trunk, {part} images",
             )
     if cached["train"] is None:
         return [plain for _ in stages]

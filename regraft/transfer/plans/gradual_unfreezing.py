@@ -26,7 +26,8 @@ def stages(
     rising = all(a < b for a, b in zip(depths, depths[1:], strict=False))
     if len(depths) != len(epochs) or not rising or depths[0] < 1:
         raise UserError(
-            "the plan's depths and epochs do not fit together", where="finetune.plan",
+            "the plan's depths and epochs do not fit together",
+            where="finetune.plan",
             got=f"depths={depths}, epochs={epochs}",
             expected="two lists of one length, depths rising from at least 1",
         )
