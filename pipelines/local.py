@@ -29,6 +29,14 @@ STEPS = [
 ]
 
 
+# glibc gives freed tensors back to the system at once and pays for fresh pages at the next
+# convolution: half of the time of a forward pass on CPU. Keeping them needs two numbers.
+_KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31),
+}
+
+
 class StepError(RuntimeError):
     """A step failed for a reason that is not the user's input."""
 
@@ -103,6 +111,7 @@ def _local_runner(out_dir: Path, records: Path, log: Path) -> Iterator[None]:
         "REGRAFT_PROGRESS": "json",
         "REGRAFT_HOME": str(home().absolute()),
         "PYTHONWARNINGS": "ignore",
+        **_KEEP_FREED_MEMORY,
     }
     before = {key: os.environ.get(key) for key in environment}
     console = Console(log, len(STEPS))

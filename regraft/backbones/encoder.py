@@ -1,9 +1,10 @@
 """A pre-trained encoder behind one small interface: ordered blocks, an embedding, a frozen trunk.
 
-The embedding concatenates the pooled outputs of the last blocks with the final pooled features
-(lower blocks keep texture that an ImageNet head threw away), then takes the signed square root and
-scales to unit length, which makes features of different blocks comparable (Perronnin et al., ECCV
-2010).
+The embedding joins the final pooled features with what the blocks before them saw: the mean of their
+maps and, where they are narrow enough, the covariance of their channels. Lower blocks keep texture
+that an ImageNet head threw away, and covariances say which textures occur together (bilinear
+pooling: Lin, RoyChowdhury and Maji, ICCV 2015). Signed square root and unit length make parts of
+different blocks comparable (Perronnin et al., ECCV 2010).
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from regraft.backbones.loading import BackboneSpec, build
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
+
+
+WIDEST_COVARIANCE = 128
+"""Channels up to which covariances are used: 128 give 8,256 numbers."""
 
 
 class _TrunkReached(Exception):
@@ -48,13 +53,15 @@ class Encoder(nn.Module):
         self.taps: list[int] = tappable[-spec.taps :] if spec.taps else []
         self._frozen: set[int] = set()
         self._keep_statistics = True
-        self.tap_dims, self.dim = self._measure_dims()
+        self._tap_channels: dict[int, int] = {}
+        self.tap_dims: dict[int, int] = {}
+        self.dim = self._measure_dims()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, 3, size, size) normalised images to (n, dim) unit-length embeddings."""
         with self._tapping(self.taps) as pooled:
             final = self._final(x)
-        return combine([*(pooled[index] for index in self.taps), final])
+        return self._combine(pooled, final)
 
     embed = forward
 
@@ -112,8 +119,9 @@ class Encoder(nn.Module):
                 final = self._final(dummy)
         finally:
             hook.remove()
-        cached = list(taps.split([self.tap_dims[index] for index in inside], 1)) if inside else []
-        return combine([*cached, *(pooled[index] for index in outside), final])
+        sizes = [self.tap_dims[index] for index in inside]
+        cached = dict(zip(inside, taps.split(sizes, 1), strict=True)) if inside else {}
+        return self._combine(cached | pooled, final)
 
     @torch.inference_mode()
     def trunk_is_exact(self, x: torch.Tensor, end: int) -> bool:
@@ -200,22 +208,57 @@ class Encoder(nn.Module):
             for hook in hooks:
                 hook.remove()
 
+    def _positions(self, output: torch.Tensor) -> torch.Tensor:
+        """(n, c, h, w), (n, h, w, c) or (n, tokens, c) to (n, positions, c)."""
+        if output.ndim == 3:
+            prefix = int(getattr(self.model, "num_prefix_tokens", 0))
+            return output[:, prefix:]
+        if getattr(self.model, "output_fmt", "NCHW") == "NHWC":
+            return output.flatten(1, 2)
+        return output.flatten(2).transpose(1, 2)
+
     def _pool(self, output: torch.Tensor) -> torch.Tensor:
-        """Mean over positions: (n, c, h, w), (n, h, w, c) or (n, tokens, c) to (n, c)."""
-        if output.ndim == 4:
-            channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
-            return output.mean((1, 2) if channels_last else (2, 3))
-        prefix = int(getattr(self.model, "num_prefix_tokens", 0))
-        return output[:, prefix:].mean(1)
+        """Mean over positions and, of narrow maps, the covariances: (n, c) or (n, c + c(c+1)/2)."""
+        x = self._positions(output).float()
+        mean = x.mean(1)
+        channels = x.shape[2]
+        if channels > WIDEST_COVARIANCE:
+            return mean
+        centred = x - mean.unsqueeze(1)
+        covariance = centred.transpose(1, 2) @ centred / x.shape[1]
+        rows, columns = torch.triu_indices(channels, channels, device=x.device)
+        return torch.cat([mean, covariance[:, rows, columns]], 1)
+
+    def _combine(self, pooled: dict[int, torch.Tensor], final: torch.Tensor) -> torch.Tensor:
+        """Means and final features as one part, each covariance as a part: (n, dim)."""
+        taps = [(pooled[index], self._tap_channels[index]) for index in self.taps]
+        parts = [torch.cat([*(tap[:, :width] for tap, width in taps), final.float()], 1)]
+        parts += [tap[:, width:] for tap, width in taps if tap.shape[1] > width]
+        return nn.functional.normalize(
+            torch.cat([power_normalise(part) for part in parts], 1), dim=1
+        )
 
     @torch.inference_mode()
-    def _measure_dims(self) -> tuple[dict[int, int], int]:
+    def _measure_dims(self) -> int:
+        """Fill in the sizes of the taps and return the length of the embedding."""
         size = self.spec.preprocessing.image_size
         self.eval()
+        shapes: dict[int, int] = {}
+        hooks = [
+            self._block_module(index).register_forward_hook(
+                lambda module, args, output, index=index: shapes.update(
+                    {index: self._positions(output).shape[2]}
+                )
+            )
+            for index in self.taps
+        ]
         with self._tapping(self.taps) as pooled:
             final = self._final(torch.zeros(1, 3, size, size))
-        dims = {index: pooled[index].shape[1] for index in self.taps}
-        return dims, sum(dims.values()) + final.shape[1]
+        for hook in hooks:
+            hook.remove()
+        self._tap_channels = shapes
+        self.tap_dims = {index: pooled[index].shape[1] for index in self.taps}
+        return sum(self.tap_dims.values()) + final.shape[1]
 
 
 def load_encoder(folder: Path) -> Encoder:
@@ -226,8 +269,7 @@ def load_encoder(folder: Path) -> Encoder:
     return encoder.eval()
 
 
-def combine(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Concatenate (n, d_i), take the signed square root, scale to unit length: (n, sum d_i)."""
-    x = torch.cat([part.float() for part in parts], 1)
-    x = torch.sign(x) * torch.sqrt(x.abs() + 1e-8)
-    return nn.functional.normalize(x, dim=1)
+def power_normalise(x: torch.Tensor) -> torch.Tensor:
+    """Signed square root, then unit length, of (n, d). The square root is x / sqrt(|x| + 0.1):
+    the same above the offset, but with a slope at 0 that training can bear."""
+    return nn.functional.normalize(x / torch.sqrt(x.abs() + 0.1), dim=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.base import Options
 
 
@@ -30,11 +31,18 @@ class BackboneOptions(Options):
 class FeatureOptions(Options):
     """How frozen features are made, and which other backbones are ranked beside the chosen one."""
 
-    views: int = Field(default=4, ge=1, le=8)
+    views: int = Field(default=2, ge=1, le=8)
     """Flipped and rotated copies per image (1: as it is, 2: mirrored too, 4: all flips, 8: with
     quarter turns) whose features train the probe and are averaged when predicting."""
     taps: int = Field(default=3, ge=0)
     """How many blocks before the last contribute their pooled output to the features."""
+    augmented_views: int = Field(default=8, ge=0)
+    """Augmented views per training example that train the probe beside it, where examples are few;
+    more examples get fewer (see augmented_budget)."""
+    augmented_budget: int = Field(default=800, ge=0)
+    """Augmented views in all; none are made when they would be less than two per example."""
+    augmentation: AugmentationOptions = AugmentationOptions()
+    """What an augmented view may differ in."""
     candidates: list[BackboneOptions] = []
     """Other backbones to rank by LogME and a cross-validated probe (report only)."""
     ranking_images_per_class: int = Field(default=50, ge=2)

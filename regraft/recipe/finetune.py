@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.base import Options
 
 
@@ -21,7 +22,7 @@ class GradualUnfreezing(Options):
     kind: Literal["gradual_unfreezing"] = "gradual_unfreezing"
     depths: list[int] = Field(default=[2, 4], min_length=1)
     """How many blocks, counted from the head, are trainable in each stage after the probe."""
-    epochs: list[int] = Field(default=[6, 4], min_length=1)
+    epochs: list[int] = Field(default=[4, 3], min_length=1)
     """The longest duration of each of these stages; validation may choose an earlier epoch."""
     rate_decay_per_stage: float = Field(default=0.5, gt=0, le=1)
     """Each stage multiplies the learning rate of the one before by this."""
@@ -43,9 +44,9 @@ class OptimiserOptions(Options):
 
     kind: Literal["adamw", "sgd"] = "adamw"
     """AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum 0.9."""
-    learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     """Rate of the last block; earlier blocks get less (block_decay)."""
-    head_learning_rate: float = Field(default=1e-3, gt=0)
+    head_learning_rate: float = Field(default=1e-4, gt=0)
     """Rate of the head after its probe."""
     block_decay: float = Field(default=0.8, gt=0, le=1)
     """Discriminative rates: each block towards the input learns at this fraction of the next."""
@@ -53,21 +54,6 @@ class OptimiserOptions(Options):
     """Decoupled weight decay of matrices; biases and normalisation are spared."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of a stage's steps with a linearly rising rate; a half cosine follows."""
-
-
-class AugmentationOptions(Options):
-    """What a training view of an image may differ in."""
-
-    min_crop: float = Field(default=0.6, gt=0, le=1)
-    """Smallest share of the area that a random crop keeps; 1 switches crops off."""
-    flips: bool = True
-    """Mirror left-right and up-down: a leaf has no up."""
-    colour_jitter: float = Field(default=0.1, ge=0, lt=1)
-    """Largest relative change of brightness, contrast and saturation."""
-    randaugment_magnitude: int = Field(default=0, ge=0, le=30)
-    """Strength of two RandAugment operations (Cubuk et al. 2020); 0 is off."""
-    cached_views: int = Field(default=4, ge=1)
-    """Augmented views per image that a frozen trunk computes once and epochs take turns with."""
 
 
 class FinetuneOptions(Options):
@@ -81,8 +67,8 @@ class FinetuneOptions(Options):
     """What a training view may differ in."""
     batch_size: int = Field(default=32, ge=2)
     """Images per step, over all processes."""
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
-    """Share of probability given to the other classes (Szegedy et al. 2016)."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of probability given to the other classes (Szegedy et al. 2016); 0 is off."""
     mixup_alpha: float = Field(default=0.0, ge=0)
     """Beta parameter of mixup (Zhang et al. 2018; on hidden activations behind a frozen trunk:
     manifold mixup, Verma et al. 2019); 0 is off."""

@@ -51,7 +51,7 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (safe)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         found = sorted(str(p) for p in Path("recipes").glob("*.yaml"))
         raise UserError(
@@ -81,7 +81,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
             expected="data.images_per_class=20",
         )
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 (safe)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise UserError(f"the value of {key} is not valid YAML", got=text) from error
     *parents, last = key.split(".")

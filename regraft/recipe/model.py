@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.backbone import BackboneOptions, FeatureOptions
 from regraft.recipe.base import Options
 from regraft.recipe.data import DataOptions
-from regraft.recipe.finetune import AugmentationOptions, FinetuneOptions
+from regraft.recipe.finetune import FinetuneOptions
 
 
 class ShiftOptions(Options):

@@ -87,8 +87,8 @@ def distill(
             seed=seed,
             reuse_trunk=False,
         )
-        fallback = {"temperature": master.temperature}
-        save_trained(module, student, validation, history, fallback, Path(out_dir))
+        student.temperature = master.temperature
+        save_trained(module, student, validation, history, Path(out_dir))
 
 
 def _student(module: Any, teacher: Any, options: dict[str, Any]) -> Any:

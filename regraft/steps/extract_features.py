@@ -31,7 +31,6 @@ def extract_features(
     the mean over its test views. backbone/ is the resolved encoder: weights and preprocessing.
     `backbone` and `features` are the fields of these sections of the recipe.
     """
-    from regraft.evaluation.calibration import fit_temperature
     from regraft.steps.hardware import use_threads
     from regraft.training.probe import fit_probe, ranking_rows, score_backbone
 
@@ -45,12 +44,11 @@ def extract_features(
     plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     encoder.save(out / "backbone")
-    probe = fit_probe(rows, averaged, seed=seed)
-    np.savez(out / "probe.npz", weight=probe.head.weight, bias=probe.head.bias)
-    temperature = 1.0
-    if len(probe.held_out_labels):
-        temperature = fit_temperature(probe.held_out_logits, probe.held_out_labels)
-    _write(out / "probe.json", {**probe.summary(), "temperature": temperature})
+    augmented = _augmented(task, encoder, rows, features, seed)
+    probe = fit_probe(rows, averaged, seed=seed, augmented=augmented)
+    scale = 1 / _temperature(probe)  # so that fine-tuning begins with calibrated logits
+    np.savez(out / "probe.npz", weight=probe.head.weight * scale, bias=probe.head.bias * scale)
+    _write(out / "probe.json", probe.summary())
     chosen = ranking_rows(rows, features["ranking_images_per_class"])
     few = rows.loc[chosen]
     ranking = [
@@ -73,6 +71,34 @@ def extract_features(
             }
         )
     _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
+
+
+def _augmented(
+    task: str, encoder: Any, rows: pd.DataFrame, features: dict[str, Any], seed: int
+) -> np.ndarray | None:
+    """Embeddings (training rows, views, dim) of augmented views, where examples are few."""
+    from regraft.tasks import task_module
+    from regraft.training.probe import augmented_views
+
+    train = rows[rows["split"] == "train"]
+    views = augmented_views(
+        len(train), most=features["augmented_views"], budget=features["augmented_budget"]
+    )
+    if not views:
+        return None
+    module = task_module(task)
+    rendered = module.training_views(encoder, train, features["augmentation"], seed=seed)
+    found: np.ndarray = module.embeddings_of_views(encoder, rendered, list(range(1, views + 1)))
+    return found
+
+
+def _temperature(probe: Any) -> float:
+    """Fitted on answers to held-out folds; 1 where nothing could be held out."""
+    from regraft.evaluation.calibration import fit_temperature
+
+    if not len(probe.held_out_labels):
+        return 1.0
+    return fit_temperature(probe.held_out_logits, probe.held_out_labels)
 
 
 def _encoder(backbone: dict[str, Any], taps: int) -> Any:

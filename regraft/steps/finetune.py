@@ -35,8 +35,8 @@ def finetune(
         Training diverged, or the disk is full; a re-run continues from the last epoch.
     """
     from regraft.backbones.encoder import load_encoder
-    from regraft.steps.saving import save_trained
     from regraft.steps.hardware import use_device, use_threads
+    from regraft.steps.saving import save_trained
     from regraft.steps.workspace import digest, work_dir
     from regraft.tasks import task_module
     from regraft.training.examples import split_of
@@ -99,4 +99,4 @@ def finetune(
             work_dir=folder,
             seed=seed,
         )
-        save_trained(module, model, validation, history, probe, Path(out_dir))
+        save_trained(module, model, validation, history, Path(out_dir))

@@ -14,21 +14,18 @@ def save_trained(
     model: Any,
     validation: Split,
     history: dict[str, Any],
-    probe: dict[str, Any],
     out_dir: Path,
 ) -> None:
     """Write the model folder and history.json.
 
-    The temperature is fitted on the validation split; without one it is the probe's, fitted on
-    its out-of-fold answers.
+    The temperature is fitted on the validation split; without one the model keeps its own, which
+    for a probe is 1: its head was scaled by answers to held-out folds.
     """
     from regraft.evaluation.calibration import fit_temperature
 
     if len(validation):
         logits = module.predictor(model).logits(validation.rows["path"].tolist())
         model.temperature = fit_temperature(logits, validation.labels)
-    else:
-        model.temperature = probe["temperature"]
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "history.json").write_text(json.dumps(history, indent=2), encoding="utf-8")
     module.save(model.to("cpu"), out_dir)

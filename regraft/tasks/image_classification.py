@@ -21,7 +21,7 @@ from regraft.errors import UserError
 from regraft.progress import track
 from regraft.tasks.image_views import ImageViews, flip_views
 
-_BATCH = 32
+_BATCH = 16
 
 
 class Classifier(nn.Module):
@@ -98,10 +98,7 @@ def embed(encoder: Encoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarr
         images = [open_rgb(path) for path in rows["path"].iloc[start : start + _BATCH]]
         x = encoder.spec.preprocessing.tensor(images).to(encoder.device)
         with torch.inference_mode():
-            flips = [
-                view.contiguous(memory_format=torch.channels_last) for view in flip_views(x, views)
-            ]
-            found = torch.stack([encoder(view) for view in flips])
+            found = torch.stack([encoder(view) for view in flip_views(x, views)])
         plain.append(found[0].cpu().numpy())
         averaged.append(nn.functional.normalize(found.mean(0), dim=1).cpu().numpy())
     return np.concatenate(plain), np.concatenate(averaged)
@@ -115,18 +112,35 @@ def training_views(
     return ImageViews(rows["path"].tolist(), preprocessing, augmentation, seed=seed)
 
 
-@torch.inference_mode()
+def embeddings_of_views(encoder: Encoder, views: ImageViews, numbers: list[int]) -> np.ndarray:
+    """Embeddings (n, len(numbers), dim) of these training views of every example."""
+    encoder.eval()
+    return _over_views(encoder, views, numbers, encoder.device, "augmented views")
+
+
 def logits_of_views(model: Classifier, views: ImageViews, n_views: int) -> np.ndarray:
     """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
     model.eval()
-    pairs = np.array([(i, v) for i in range(len(views)) for v in range(n_views)])
+    numbers = list(range(n_views))
+    return _over_views(model, views, numbers, model.encoder.device, "the teacher's answers")
+
+
+@torch.inference_mode()
+def _over_views(
+    module: nn.Module,
+    views: ImageViews,
+    numbers: list[int],
+    device: torch.device,
+    description: str,
+) -> np.ndarray:
+    pairs = np.array([(i, v) for i in range(len(views)) for v in numbers])
     batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
     found = []
-    for pair in track(batches, "the teacher's answers", total=len(batches)):
-        x = views.batch(pair[:, 0], pair[:, 1]).to(model.encoder.device)
-        logits = model(x.contiguous(memory_format=torch.channels_last))
-        found.append(logits.float().cpu().numpy())
-    return np.concatenate(found).reshape(len(views), n_views, -1)
+    for pair in track(batches, description, total=len(batches)):
+        x = views.batch(pair[:, 0], pair[:, 1]).to(device)
+        output = module(x.contiguous(memory_format=torch.channels_last))
+        found.append(output.float().cpu().numpy())
+    return np.concatenate(found).reshape(len(views), len(numbers), -1)
 
 
 class ImagePredictor:
@@ -145,7 +159,6 @@ class ImagePredictor:
         for start in range(0, len(inputs), _BATCH):
             images = [decode(value) for value in inputs[start : start + _BATCH]]
             x = preprocessing.tensor(images).to(self.model.encoder.device)
-            x = x.contiguous(memory_format=torch.channels_last)
             found.append(self.model.averaged_logits(x).cpu().numpy())
         return np.concatenate(found) if found else np.zeros((0, len(self.classes)), np.float32)
 

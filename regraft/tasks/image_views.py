@@ -91,4 +91,5 @@ def flip_views(x: torch.Tensor, count: int) -> list[torch.Tensor]:
     views = [x, x.flip(3), x.flip(2), x.flip((2, 3))]
     if count > 4:
         views += [view.transpose(2, 3) for view in views]
-    return views[:count]
+    # flipping forgets the memory layout, and convolutions in the other one take twice as long
+    return [view.contiguous(memory_format=torch.channels_last) for view in views[:count]]

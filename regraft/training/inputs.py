@@ -16,7 +16,7 @@ import torch
 from regraft.backbones.encoder import Encoder
 from regraft.progress import note, track
 
-_BATCH = 32
+_BATCH = 16
 
 
 class Views(Protocol):

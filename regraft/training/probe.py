@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from regraft.backbones.heads import LinearHead, logistic_probe
+from regraft.backbones.heads import LinearHead, logistic_probe, ridge_head
 from regraft.backbones.transferability import log_maximum_evidence
-from regraft.shift.cross_validation import assign_folds, fold_numbers
+from regraft.shift.cross_validation import assign_folds, fold_numbers, wilson_interval
+
+# Features have length 1, so the useful penalties are the same for every backbone.
+RIDGE_STRENGTHS = (10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Probe:
     """
 
     head: LinearHead
+    kind: str
     classes: list[str]
     held_out_logits: np.ndarray
     held_out_labels: np.ndarray
@@ -30,6 +36,7 @@ class Probe:
         """What is worth keeping beside the weights."""
         head = self.head
         return {
+            "kind": self.kind,
             "classes": self.classes,
             "strength": head.strength,
             "cv_accuracy": head.cv_accuracy,
@@ -38,31 +45,79 @@ class Probe:
         }
 
 
-def fit_probe(rows: pd.DataFrame, features: np.ndarray, *, seed: int) -> Probe:
-    """Logistic regression on the rows of split `train`; features (n, dim) belong to `rows`.
+def fit_probe(
+    rows: pd.DataFrame, features: np.ndarray, *, seed: int, augmented: np.ndarray | None = None
+) -> Probe:
+    """A linear head on the rows of split `train`; features (n, dim) belong to `rows`.
 
-    Its strength is chosen by cross-validation on these rows alone.
+    Logistic regression or ridge regression, and the strength of either, are chosen by accuracy on
+    held-out folds of these rows alone; ridge regression where they tie. `augmented`
+    (training rows, views, dim) are further views of the training rows, in their order, which
+    train the head beside them but never answer for it.
     """
     train = (rows["split"] == "train").to_numpy()
     classes, labels = np.unique(rows.loc[train, "label"].to_numpy(str), return_inverse=True)
-    groups = rows.loc[train, "group"].to_numpy(str)
-    head = logistic_probe(features[train], labels, groups=groups, seed=seed)
-    logits, held_out = _held_out_answers(features[train], labels, groups, head.strength, seed)
-    return Probe(head, [str(name) for name in classes], logits, labels[held_out])
-
-
-def _held_out_answers(
-    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, strength: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of every example that can be held out, and the positions of these examples."""
+    x, groups = features[train], rows.loc[train, "group"].to_numpy(str)
+    names = [str(name) for name in classes]
     folds = assign_folds(labels, groups, seed=seed)
-    logits = np.zeros((len(labels), int(labels.max()) + 1))
-    for fold in fold_numbers(folds):
-        rest = folds != fold
-        head = logistic_probe(features[rest], labels[rest], strength=strength, folds=2)
-        logits[folds == fold] = head.logits(features[folds == fold])
+    examples = _Examples(x, labels, folds, augmented)
     held_out = np.flatnonzero(folds >= 0)
-    return logits[held_out], held_out
+    if not len(held_out):  # one example per class: nothing to choose with
+        head = examples.head(partial(ridge_head, strength=RIDGE_STRENGTHS[-1]))
+        return Probe(head, "ridge", names, np.zeros((0, len(names))), np.zeros(0, dtype=int))
+    strength = logistic_probe(x, labels, groups=groups, seed=seed).strength
+    fits = {("ridge", s): partial(ridge_head, strength=s) for s in RIDGE_STRENGTHS}
+    fits["logistic", strength] = partial(logistic_probe, strength=strength, folds=2)
+    answers = {key: examples.held_out_logits(fit) for key, fit in fits.items()}
+    right = {key: (logits.argmax(1) == labels)[held_out] for key, logits in answers.items()}
+    best = max(fits, key=lambda key: float(right[key].mean()))
+    accuracy = float(right[best].mean())
+    low, high = wilson_interval(accuracy, len(np.unique(groups[held_out])))
+    head = replace(examples.head(fits[best]), strength=best[1], cv_accuracy=accuracy, cv_low=low,
+                   cv_high=high)  # fmt: skip
+    return Probe(head, best[0], names, answers[best][held_out], labels[held_out])
+
+
+Fit = Callable[[np.ndarray, np.ndarray], LinearHead]
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Training examples with their folds; augmented views stay in the fold of their example."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+    augmented: np.ndarray | None
+
+    def head(self, fit: Fit, without: int | None = None) -> LinearHead:
+        """The head fitted on everything, or on all folds but one."""
+        keep = np.ones(len(self.labels), dtype=bool) if without is None else self.folds != without
+        x, y = self.features[keep], self.labels[keep]
+        if self.augmented is not None:
+            more = self.augmented[keep]
+            x = np.concatenate([x, more.reshape(-1, more.shape[2])])
+            y = np.concatenate([y, np.repeat(self.labels[keep], more.shape[1])])
+        return fit(x, y)
+
+    def held_out_logits(self, fit: Fit) -> np.ndarray:
+        """Logits (n, classes) of every example by a head that has not seen its fold."""
+        logits = np.zeros((len(self.labels), int(self.labels.max()) + 1))
+        for fold in fold_numbers(self.folds):
+            own = self.folds == fold
+            logits[own] = self.head(fit, without=fold).logits(self.features[own])
+        return logits
+
+
+def augmented_views(n_examples: int, *, most: int, budget: int) -> int:
+    """Further views per training example: `most` where there are few, none where the examples
+    alone exceed half of the `budget`.
+
+    >>> [augmented_views(n, most=8, budget=800) for n in (40, 136, 400, 680)]
+    [8, 5, 2, 0]
+    """
+    views = min(most, budget // max(n_examples, 1))
+    return views if views > 1 else 0
 
 
 def score_backbone(rows: pd.DataFrame, features: np.ndarray, *, seed: int) -> dict[str, Any]:

@@ -11,7 +11,13 @@ from regraft.backbones.encoder import Encoder, load_encoder
 from regraft.backbones.loading import load_pretrained
 
 ARCHITECTURES = ["test_efficientnet", "test_vit"]
-FAMILIES = [*ARCHITECTURES, "resnet10t", "convnext_atto", "regnetx_002", "swin_tiny_patch4_window7_224"]
+FAMILIES = [
+    *ARCHITECTURES,
+    "resnet10t",
+    "convnext_atto",
+    "regnetx_002",
+    "swin_tiny_patch4_window7_224",
+]
 
 
 def encoder_of(name: str, seed: int = 0) -> Encoder:

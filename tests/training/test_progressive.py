@@ -28,7 +28,12 @@ FAST = Optimisation(learning_rate=3e-3, head_learning_rate=1e-2, batch_size=8)
 
 
 def train(
-    model: Classifier, stages: list[Stage], folder: Path, *, how: Optimisation = FAST, **options: Any
+    model: Classifier,
+    stages: list[Stage],
+    folder: Path,
+    *,
+    how: Optimisation = FAST,
+    **options: Any,
 ) -> dict[str, Any]:
     examples = options.pop("examples", split(TRAIN))
     loss = {"label_smoothing": 0.0, "mixup_alpha": 0.0, "class_balance": False}
@@ -105,7 +110,8 @@ def test_strength_zero_is_plain_training_bit_for_bit(tmp_path: Path) -> None:
     assert torch.allclose(found, cross_entropy(logits, torch.from_numpy(examples.labels)))
     on = classification_loss(examples, label_smoothing=0.1, mixup_alpha=0.5, class_balance=True)
     assert not torch.allclose(
-        on(lambda batch: batch[0], [logits], np.arange(8), np.zeros(8, int)), found  # type: ignore[arg-type]
+        on(lambda batch: batch[0], [logits], np.arange(8), np.zeros(8, int)),
+        found,  # type: ignore[arg-type]
     )
 
 

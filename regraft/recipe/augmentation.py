@@ -1,0 +1,22 @@
+"""Options of augmentation."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from regraft.recipe.base import Options
+
+
+class AugmentationOptions(Options):
+    """What a training view of an image may differ in."""
+
+    min_crop: float = Field(default=0.6, gt=0, le=1)
+    """Smallest share of the area that a random crop keeps; 1 switches crops off."""
+    flips: bool = True
+    """Mirror left-right and up-down: a leaf has no up."""
+    colour_jitter: float = Field(default=0.1, ge=0, lt=1)
+    """Largest relative change of brightness, contrast and saturation."""
+    randaugment_magnitude: int = Field(default=0, ge=0, le=30)
+    """Strength of two RandAugment operations (Cubuk et al. 2020); 0 is off."""
+    cached_views: int = Field(default=4, ge=1)
+    """Augmented views per image that a frozen trunk computes once and epochs take turns with."""
