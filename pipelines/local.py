@@ -41,11 +41,11 @@ class StepError(RuntimeError):
     """A step failed for a reason that is not the user's input."""
 
 
-def run_training(recipe: Recipe, out_dir: Path) -> dict[str, Any]:
+def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[str, Any]:
     """Run all steps and write summary.json into `out_dir`; returns the summary.
 
     Steps whose inputs, options and code are unchanged are taken from the cache, so a run after a
-    failure continues with the step that failed.
+    failure continues with the step that failed; with `cached` false nothing is taken from there.
 
     Raises
     ------
@@ -55,25 +55,27 @@ def run_training(recipe: Recipe, out_dir: Path) -> dict[str, Any]:
         A step failed otherwise; the message is the step's own and names the log.
     """
     from pipelines.arguments import training_arguments
-    from pipelines.training import training
+    from pipelines.training import training_pipeline
 
     started, cpu_before = time.time(), _cpu_seconds()
     arguments = training_arguments(recipe)
+    with_student = recipe.distillation.enabled
+    steps = [step for step in STEPS if with_student or step != "distillation"]
+    pipeline = training_pipeline(with_student=with_student)
     records = _prepared(out_dir)
     log = out_dir / "log.txt"
-    with _local_runner(out_dir, records, log):
+    with _local_runner(out_dir, records, log, len(steps), cached=cached):
         try:
-            task = training(**arguments)
+            task = pipeline(**arguments)
         except RuntimeError as error:
             raise _own_error(records, log) from error
-    steps = _step_table(records)
     outputs = _outputs(task, out_dir)
     summary = {
         "recipe": recipe.name,
         "code_version": arguments["code_version"],
         "data_version": arguments["data_version"],
         **outputs,
-        "steps": steps,
+        "steps": _step_table(records, steps),
         "seconds": round(time.time() - started, 2),
         "cpu_seconds": round(_cpu_seconds() - cpu_before, 2),
     }
@@ -99,7 +101,9 @@ def _prepared(out_dir: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _local_runner(out_dir: Path, records: Path, log: Path) -> Iterator[None]:
+def _local_runner(
+    out_dir: Path, records: Path, log: Path, n_steps: int, *, cached: bool
+) -> Iterator[None]:
     """kfp.local with our console in place of its output; everything it changes is restored."""
     from kfp import local
 
@@ -114,7 +118,7 @@ def _local_runner(out_dir: Path, records: Path, log: Path) -> Iterator[None]:
         **_KEEP_FREED_MEMORY,
     }
     before = {key: os.environ.get(key) for key in environment}
-    console = Console(log, len(STEPS))
+    console = Console(log, n_steps)
     try:
         os.environ.update(environment)
         with contextlib.redirect_stdout(console), tempfile.TemporaryDirectory() as workspace:
@@ -122,7 +126,7 @@ def _local_runner(out_dir: Path, records: Path, log: Path) -> Iterator[None]:
                 local.SubprocessRunner(use_venv=False),
                 pipeline_root=str(out_dir / "pipeline"),
                 workspace_root=workspace,
-                enable_caching=True,
+                enable_caching=cached,
                 cache_root=str(home() / "step_cache"),
             )
             yield
@@ -149,10 +153,10 @@ def _own_error(records: Path, log: Path) -> Exception:
     )
 
 
-def _step_table(records: Path) -> list[dict[str, Any]]:
+def _step_table(records: Path, steps: list[str]) -> list[dict[str, Any]]:
     """One row per step; a step that left no record was taken from the cache."""
     table = []
-    for name in STEPS:
+    for name in steps:
         path = records / f"{name}.json"
         row = {
             "name": name,

@@ -1,6 +1,6 @@
 """The training pipeline: raw files to a registered champion."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kfp import dsl
 
@@ -13,120 +13,93 @@ from components.progressive_finetune.component import progressive_finetune
 from components.registration.component import registration
 
 
-Outputs = NamedTuple(
-    "Outputs",
-    [
-        ("dataset", dsl.Dataset),
-        ("verdict", dsl.Artifact),
-        ("teacher", dsl.Model),
-        ("student", dsl.Model),
-        ("measured", dsl.Artifact),
-        ("decision", dsl.Artifact),
-    ],
-)
+class Outputs(NamedTuple):
+    """What a run leaves behind."""
+
+    dataset: dsl.Dataset
+    verdict: dsl.Artifact
+    teacher: dsl.Model
+    measured: dsl.Artifact
+    decision: dsl.Artifact
 
 
-@dsl.pipeline(
-    name="regraft-training",
-    description="Validate, embed, detect shift, fine-tune, distil, evaluate, register.",
-)
-def training(
-    name: str,
-    task: str,
-    seed: int,
-    serve: str,
-    data: dict,
-    backbone: dict,
-    features: dict,
-    shift: dict,
-    finetune: dict,
-    distillation: dict,
-    evaluation: dict,
-    gate: dict,
-    domains: dict,
-    target_domain: str,
-    threads: int,
-    test_views: int,
-    recipe: dict,
-    code_version: str,
-    data_version: str,
-    weights_version: str,
-) -> Outputs:
-    """Arguments are the sections of a recipe (see `pipelines.arguments`)."""
-    checked = data_validation(
-        task=task, data=data, seed=seed, code_version=code_version, data_version=data_version
+def training_pipeline(*, with_student: bool) -> Any:
+    """The pipeline with or without a distillation step.
+
+    Kubeflow has no artifact that may come from one of two branches, so a recipe without a student
+    is a pipeline of its own instead of a condition in this one.
+    """
+
+    @dsl.pipeline(
+        name="regraft-training" if with_student else "regraft-training-without-student",
+        description="Validate, embed, detect shift, fine-tune, distil, evaluate, register.",
     )
-    embedded = feature_extraction(
-        task=task,
-        dataset=checked.outputs["dataset"],
-        backbone=backbone,
-        features=features,
-        threads=threads,
-        seed=seed,
-        code_version=code_version,
-        weights_version=weights_version,
-    )
-    shifted = domain_shift_detection(
-        dataset=checked.outputs["dataset"],
-        embeddings=embedded.outputs["embeddings"],
-        shift=shift,
-        target_domain=target_domain,
-        seed=seed,
-        code_version=code_version,
-    )
-    tuned = progressive_finetune(
-        task=task,
-        dataset=checked.outputs["dataset"],
-        embeddings=embedded.outputs["embeddings"],
-        finetune=finetune,
-        test_views=test_views,
-        seed=seed,
-        code_version=code_version,
-    )
-    taught = distil(
-        task=task,
-        dataset=checked.outputs["dataset"],
-        teacher=tuned.outputs["teacher"],
-        distillation=distillation,
-        threads=threads,
-        seed=seed,
-        code_version=code_version,
-        weights_version=weights_version,
-    )
-    measured = evaluate(
-        task=task,
-        name=name,
-        serve=serve,
-        dataset=checked.outputs["dataset"],
-        embeddings=embedded.outputs["embeddings"],
-        shift_verdict=shifted.outputs["verdict"],
-        teacher=tuned.outputs["teacher"],
-        student=taught.outputs["student"],
-        evaluation=evaluation,
-        domains=domains,
-        threads=threads,
-        seed=seed,
-        code_version=code_version,
-        data_version=data_version,
-    )
-    decided = registration(
-        name=name,
-        serve=serve,
-        dataset=checked.outputs["dataset"],
-        teacher=tuned.outputs["teacher"],
-        student=taught.outputs["student"],
-        measured=measured.outputs["measured"],
-        gate=gate,
-        recipe=recipe,
-        code_version=code_version,
-        data_version=data_version,
-    )
-    decided.set_caching_options(enable_caching=False)
-    return Outputs(
-        dataset=checked.outputs["dataset"],
-        verdict=shifted.outputs["verdict"],
-        teacher=tuned.outputs["teacher"],
-        student=taught.outputs["student"],
-        measured=measured.outputs["measured"],
-        decision=decided.outputs["decision"],
-    )
+    def training(
+        name: str,
+        task: str,
+        seed: int,
+        serve: str,
+        data: dict,
+        backbone: dict,
+        features: dict,
+        shift: dict,
+        finetune: dict,
+        distillation: dict,
+        evaluation: dict,
+        gate: dict,
+        domains: dict,
+        target_domain: str,
+        threads: int,
+        test_views: int,
+        recipe: dict,
+        code_version: str,
+        data_version: str,
+        weights_version: str,
+    ) -> Outputs:
+        """Arguments are the sections of a recipe (see `pipelines.arguments`)."""
+        checked = data_validation(
+            task=task, data=data, seed=seed, code_version=code_version, data_version=data_version
+        )
+        dataset = checked.outputs["dataset"]
+        embedded = feature_extraction(
+            task=task, dataset=dataset, backbone=backbone, features=features, threads=threads,
+            seed=seed, code_version=code_version, weights_version=weights_version,
+        )  # fmt: skip
+        embeddings = embedded.outputs["embeddings"]
+        shifted = domain_shift_detection(
+            dataset=dataset, embeddings=embeddings, shift=shift, target_domain=target_domain,
+            seed=seed, code_version=code_version,
+        )  # fmt: skip
+        tuned = progressive_finetune(
+            task=task, dataset=dataset, embeddings=embeddings, finetune=finetune,
+            test_views=test_views, seed=seed, code_version=code_version,
+        )  # fmt: skip
+        models = {"teacher": tuned.outputs["teacher"]}
+        if with_student:
+            taught = distil(
+                task=task, dataset=dataset, teacher=models["teacher"], distillation=distillation,
+                threads=threads, seed=seed, code_version=code_version,
+                weights_version=weights_version,
+            )  # fmt: skip
+            models["student"] = taught.outputs["student"]
+        measured = evaluate(
+            task=task, name=name, serve=serve, dataset=dataset, embeddings=embeddings,
+            shift_verdict=shifted.outputs["verdict"], evaluation=evaluation, domains=domains,
+            threads=threads, seed=seed, code_version=code_version, data_version=data_version,
+            **models,
+        )  # fmt: skip
+        decided = registration(
+            name=name, serve=serve, dataset=dataset, measured=measured.outputs["measured"],
+            gate=gate, recipe=recipe, code_version=code_version, data_version=data_version,
+            **models,
+        )  # fmt: skip
+        decided.set_caching_options(enable_caching=False)
+        return Outputs(
+            dataset=dataset,
+            verdict=shifted.outputs["verdict"],
+            teacher=models["teacher"],
+            measured=measured.outputs["measured"],
+            decision=decided.outputs["decision"],
+        )
+
+    return training

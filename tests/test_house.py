@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["cli", "steps", "monitoring", "serving", "registry", "evaluation", "training", "transfer",
-         "tasks", "backbones", "shift", "data", "recipe", "progress", "errors"]  # fmt: skip
+ROOMS = """cli steps monitoring serving registry evaluation training transfer tasks backbones shift
+data recipe progress errors""".split()
 SAME_FLOOR = {"monitoring": "serving", "serving": "monitoring"}
-HEAVY = {"torch", "torchvision", "timm", "mlflow", "great_expectations", "evidently", "transformers",
-         "sklearn", "matplotlib", "kfp", "accelerate", "pandas", "scipy"}  # fmt: skip
+HEAVY = set(
+    """torch torchvision timm mlflow great_expectations evidently transformers sklearn matplotlib
+    kfp accelerate pandas scipy""".split()
+)
 
 
 def _imports(path: Path) -> set[str]:

@@ -15,7 +15,7 @@ def data_validation(
     dataset: dsl.Output[dsl.Dataset],
     quality_page: dsl.Output[dsl.HTML],
 ):
-    """Check every file, quarantine the bad, group near-duplicates, split; fail if too little is left.
+    """Check every file, quarantine the bad, group near-duplicates and split.
 
     Args:
         task: Kind of task.

@@ -14,7 +14,6 @@ def evaluation(
     embeddings: dsl.Input[dsl.Artifact],
     shift_verdict: dsl.Input[dsl.Artifact],
     teacher: dsl.Input[dsl.Model],
-    student: dsl.Input[dsl.Model],
     evaluation: dict,
     domains: dict,
     threads: int,
@@ -24,6 +23,7 @@ def evaluation(
     measured: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
+    student: dsl.Input[dsl.Model] = None,
 ):
     """Answer the test split once with every model, compare with the baselines, write the report.
 
@@ -35,7 +35,6 @@ def evaluation(
         embeddings: Output of feature_extraction.
         shift_verdict: Output of domain_shift_detection.
         teacher: Output of progressive_finetune.
-        student: Output of distillation.
         evaluation: The recipe's evaluation section.
         domains: Names of the source and target domain.
         threads: CPU threads; 0 takes all.
@@ -45,6 +44,7 @@ def evaluation(
         measured: Folder with metrics.json, predictions.parquet, report.html and model_card.md.
         metrics: Scores for the Kubeflow page.
         report: The report for the Kubeflow page.
+        student: Output of distillation; absent where the recipe has none.
     """
     import shutil
     from pathlib import Path
@@ -62,7 +62,7 @@ def evaluation(
             features=embeddings.path,
             shift=shift_verdict.path,
             teacher=teacher.path,
-            student=student.path,
+            student=student.path if student else None,
             options=evaluation,
             domains=domains,
             threads=threads,
@@ -70,7 +70,7 @@ def evaluation(
             versions={"code_version": code_version, "data_version": data_version},
             out_dir=measured.path,
         )
-        for who in ("teacher", "student"):
+        for who in {"teacher", "student"} & set(found):
             for metric in ("accuracy", "macro_f1", "ece"):
                 metrics.log_metric(f"{who}_{metric}", found[who]["test"][metric])
         shutil.copyfile(Path(measured.path, "report.html"), report.path)

@@ -11,7 +11,6 @@ def registration(
     serve: str,
     dataset: dsl.Input[dsl.Dataset],
     teacher: dsl.Input[dsl.Model],
-    student: dsl.Input[dsl.Model],
     measured: dsl.Input[dsl.Artifact],
     gate: dict,
     recipe: dict,
@@ -19,6 +18,7 @@ def registration(
     data_version: str,
     decision: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
+    student: dsl.Input[dsl.Model] = None,
 ) -> bool:
     """Log the run in MLflow, register the served model, move the champion alias or hold.
 
@@ -27,7 +27,6 @@ def registration(
         serve: Which model is served, `student` or `teacher`.
         dataset: Output of data_validation.
         teacher: Output of progressive_finetune.
-        student: Output of distillation.
         measured: Output of evaluation.
         gate: The recipe's gate section.
         recipe: The whole recipe, logged as parameters.
@@ -35,6 +34,7 @@ def registration(
         data_version: Hash of the raw files.
         decision: Folder with decision.json.
         report: The report with the decision in it.
+        student: Output of distillation; absent where the recipe has none.
     """
     import shutil
     from pathlib import Path
@@ -47,7 +47,7 @@ def registration(
             name=name,
             serve=serve,
             teacher=teacher.path,
-            student=student.path,
+            student=student.path if student else None,
             quality=dataset.path,
             evaluation=measured.path,
             gate=gate,

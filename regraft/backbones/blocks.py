@@ -9,7 +9,7 @@ children.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +40,7 @@ def ordered_blocks(model: nn.Module) -> list[Block]:
     ]
 
 
-def _parameter_groups(model: nn.Module) -> list[list[str]]:
+def _parameter_groups(model: Any) -> list[list[str]]:
     from timm.models import group_parameters
 
     if hasattr(model, "group_matcher"):

@@ -1,10 +1,10 @@
 """A pre-trained encoder behind one small interface: ordered blocks, an embedding, a frozen trunk.
 
-The embedding joins the final pooled features with what the blocks before them saw: the mean of their
-maps and, where they are narrow enough, the covariance of their channels. Lower blocks keep texture
-that an ImageNet head threw away, and covariances say which textures occur together (bilinear
-pooling: Lin, RoyChowdhury and Maji, ICCV 2015). Signed square root and unit length make parts of
-different blocks comparable (Perronnin et al., ECCV 2010).
+The embedding joins the final pooled features with what the blocks before them saw: the mean of
+their maps and, where they are narrow enough, the covariance of their channels. Lower blocks keep
+texture that an ImageNet head threw away, and covariances say which textures occur together
+(bilinear pooling: Lin, RoyChowdhury and Maji, ICCV 2015). Signed square root and unit length make
+parts of different blocks comparable (Perronnin et al., ECCV 2010).
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def load_pretrained(
         found = _from_folder(sorted(STARTERS.glob("*/model.safetensors"))[0], "", arguments)
     elif weights == "random":
         model = build(name, arguments)
-        found = (_spec(name, of_timm(model.pretrained_cfg), arguments, "random"), model)
+        found = (_spec(name, of_timm(_registered(model)), arguments, "random"), model)
     elif weights:
         found = _from_file(Path(weights), name, arguments)
     else:
@@ -122,6 +122,12 @@ def load_state(model: nn.Module, state: dict[str, Any], where: str) -> None:
     model.load_state_dict(kept, strict=False)
 
 
+def _registered(model: Any) -> dict[str, Any]:
+    """What timm knows of the weights that belong to this model's name."""
+    cfg: dict[str, Any] = model.pretrained_cfg
+    return cfg
+
+
 def _classifier_prefixes(model: Any) -> tuple[str, ...]:
     names = model.pretrained_cfg.get("classifier") or ()
     names = (names,) if isinstance(names, str) else tuple(names)
@@ -170,7 +176,7 @@ def _from_file(path: Path, name: str, arguments: dict[str, Any]) -> tuple[Backbo
 
     model = loaded({})
     variants = [{}, {"pad_type": "same"}] if _takes_padding(model) and not arguments else [{}]
-    registered = of_timm(model.pretrained_cfg)
+    registered = of_timm(_registered(model))
     preprocessing, extra, table = infer_preprocessing(loaded, registered, variants)
     if table:
         best = min(table, key=lambda key: table[key])
@@ -230,4 +236,4 @@ def _from_hub(name: str, arguments: dict[str, Any]) -> tuple[BackboneSpec, nn.Mo
             fix="check the network, or give backbone.weights=FILE; nothing was replaced by "
             "random weights",
         ) from error
-    return _spec(name, of_timm(model.pretrained_cfg), arguments, "hub"), model
+    return _spec(name, of_timm(_registered(model)), arguments, "hub"), model

@@ -103,12 +103,36 @@ def history(name: str, as_json: bool) -> None:
     """Show every decision of the gate on NAME, oldest first."""
     from regraft.registry.champions import history as decisions
 
-    entries = decisions(name)
+    entries = [entry.as_dict() for entry in decisions(name)]
     if as_json:
         click.echo(json.dumps(entries, indent=2))
         return
     for entry in entries:
         click.echo(f"{entry['time']}  {entry['outcome']:<8}  {entry['reason']}")
+
+
+@cli.group()
+def bench() -> None:
+    """Run the published comparisons again."""
+
+
+@bench.command()
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--out", type=click.Path(file_okay=False), default="runs/bench-cost")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def cost(recipe: str, overrides: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Compare the cost of the whole pipeline with one plain training loop, in CPU seconds.
+
+    The loop is what an engineer would write by hand: three epochs of a new head, three of the last
+    third, evaluate (pipelines/plain_loop.py). Nothing is taken from the cache.
+    """
+    from pipelines.bench import cost as measure
+    from regraft.cli.tables import cost_table
+    from regraft.recipe import load_recipe
+
+    found = measure(load_recipe(recipe, list(overrides)), Path(out))
+    click.echo(json.dumps(found, indent=2) if as_json else cost_table(found))
 
 
 @cli.command(name="compile")

@@ -35,6 +35,20 @@ def run_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def cost_table(found: dict[str, Any]) -> str:
+    """The lines of `regraft bench cost`."""
+    accuracy = ", ".join(f"{who} {value:.1%}" for who, value in found["accuracy"].items())
+    return "\n".join(
+        [
+            f"pipeline {found['pipeline_cpu_seconds']:8.1f} CPU s, {accuracy}",
+            f"loop     {found['loop_cpu_seconds']:8.1f} CPU s, {found['loop_accuracy']:.1%}",
+            f"ratio    {found['ratio']:8.2f}",
+            f"neither training nor inference: {found['share_not_training_or_inference']:.1%} "
+            f"of {found['wall_seconds']:.0f} s",
+        ]
+    )
+
+
 def _line(who: str, split: str, figures: dict[str, Any]) -> str:
     found = figures[split]
     low, high = found["interval"]["accuracy"]

@@ -44,7 +44,7 @@ def group_codes(groups: ArrayLike | Sequence[Any] | None, count: int) -> Ints:
 
 
 def class_tallies(labels: Ints, predicted: Ints, codes: Ints, classes: int) -> Ints:
-    """Count per group and class: columns are [hits | labels | predictions], shape (G, 3 classes)."""
+    """Count per group and class; the columns are [hits | labels | predictions]: (G, 3 classes)."""
     groups = int(codes.max()) + 1
     hits = labels == predicted
 

@@ -25,9 +25,9 @@ def slice_table(
 
     `predictions` has the columns label, predicted and optionally group, quality_flags (comma
     separated) and those named by `categories` and `terciles` (column -> name in the table).
-    `pixels` is made from width and height. Classes come last. A slicing with a single value says nothing and is left
-    out; so is a column that the task does not have. `small` marks fewer than 5 examples.
-    low and high are a 95 % interval (bootstrap over groups).
+    `pixels` is made from width and height. Classes come last. A slicing with a single value says
+    nothing and is left out; so is a column that the task does not have. `small` marks fewer than 5
+    examples; low and high are a 95 % interval (bootstrap over groups).
     """
     frame = predictions.assign(correct=predictions["label"] == predictions["predicted"])
     if {"width", "height"} <= set(frame.columns):

@@ -15,7 +15,7 @@ from regraft.recipe.model import Recipe
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the booleans and floats of YAML 1.2: a class may be called `no`, 1e-3 is a number."""
+    """YAML with the booleans and floats of YAML 1.2: `no` is a class, 1e-3 is a number."""
 
 
 _Loader.yaml_implicit_resolvers = {

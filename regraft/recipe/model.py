@@ -60,6 +60,8 @@ class EvaluationOptions(Options):
 
     from_scratch: bool = False
     """Also train the same architecture from random weights, as a baseline (costly)."""
+    from_scratch_epochs: int = Field(default=30, ge=1)
+    """How long that baseline is trained."""
     worst_mistakes: int = Field(default=24, ge=0, le=200)
     """How many of the most confident mistakes the report shows."""
     latency_images: int = Field(default=32, ge=4)

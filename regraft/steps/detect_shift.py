@@ -36,7 +36,7 @@ def detect_shift_between_splits(
     out, options = Path(out_dir), typed(ShiftOptions, options)
     out.mkdir(parents=True, exist_ok=True)
     archive = np.load(Path(features, "features.npz"))
-    rows = read_manifest(manifest).set_index("id").loc[archive["ids"]].reset_index()
+    rows = read_manifest(Path(manifest)).set_index("id").loc[archive["ids"]].reset_index()
     parts = _parts(rows, target_domain)
     reference = parts.pop("train")
     comparisons = [

@@ -34,6 +34,7 @@ def distill(
         The student's weights are missing, training diverged, or the disk is full.
     """
     from regraft.steps.hardware import use_device, use_threads
+    from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
     from regraft.steps.workspace import digest, work_dir
     from regraft.tasks import task_module
@@ -45,21 +46,24 @@ def distill(
 
     options = typed(DistillationOptions, options)
     use_threads(threads)
-    module, rows = task_module(task), read_manifest(manifest)
+    module, rows = task_module(task), read_manifest(Path(manifest))
     device = use_device()
     master = module.load_model(Path(teacher)).to(device)
     student = _student(module, master, options["student"]).to(device)
     train, validation = (split_of(rows, name, master.classes) for name in ("train", "val"))
     augmentation = options["augmentation"]
     seen = module.training_views(master.encoder, train.rows, augmentation, seed=seed)
-    with work_dir(
-        "distill",
-        manifest=digest(manifest),
-        options=options,
-        seed=seed,
-        code=code_version,
-        teacher=digest(Path(teacher, "model.safetensors")),
-    ) as folder:
+    with (
+        work_dir(
+            "distill",
+            manifest=digest(manifest),
+            options=options,
+            seed=seed,
+            code=code_version,
+            teacher=digest(Path(teacher, "model.safetensors")),
+        ) as folder,
+        modelling(),
+    ):
         answers = _answers(module, master, seen, augmentation["cached_views"], folder)
         history = fine_tune(
             student,

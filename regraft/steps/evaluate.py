@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -57,27 +57,39 @@ def evaluate(
     from regraft.evaluation.report import write_report
     from regraft.steps.hardware import use_threads
     from regraft.steps.measuring import answers_of, baseline_metrics, metrics_of, timing_of
-    from regraft.tasks import load_model
+    from regraft.steps.recording import modelling
+    from regraft.steps.scratch import from_scratch
+    from regraft.steps.workspace import work_dir
+    from regraft.tasks import load_model, task_module
 
     use_threads(threads)
     options = typed(EvaluationOptions, options)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    rows = read_manifest(manifest)
+    rows = read_manifest(Path(manifest))
     folders = {"teacher": Path(teacher)} | ({"student": Path(student)} if student else {})
     models = {who: load_model(folder) for who, folder in folders.items()}
     classes = models["teacher"].classes
     test = rows[(rows["split"] == "test") & rows["label"].isin(classes)].reset_index(drop=True)
-    answers = {who: answers_of(model, test) for who, model in models.items()}
+    with modelling():
+        answers = {who: answers_of(model, test) for who, model in models.items()}
     metrics: dict[str, Any] = {
         who: metrics_of(test, found.probabilities, classes, domains, seed)
         for who, found in answers.items()
     }
     metrics["baselines"] = baseline_metrics(rows, test, classes, Path(features), domains, seed)
-    timing = {
-        who: timing_of(model, folders[who], test["path"].tolist()[: options["latency_images"]])
-        for who, model in models.items()
-    }
+    if options["from_scratch"]:
+        with work_dir("from_scratch", out=str(out)) as folder:
+            found = from_scratch(
+                task_module(task), cast(Any, models["teacher"]).model, rows, test,
+                epochs=options["from_scratch_epochs"], seed=seed, work_dir=folder,
+            )  # fmt: skip
+        metrics["baselines"]["scratch"] = metrics_of(test, found, classes, domains, seed)
+    with modelling():
+        timing = {
+            who: timing_of(model, folders[who], test["path"].tolist()[: options["latency_images"]])
+            for who, model in models.items()
+        }
     for who, figures in timing.items():
         metrics[who]["cost"] = figures
     if "student" in metrics:

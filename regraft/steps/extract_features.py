@@ -32,20 +32,22 @@ def extract_features(
     `backbone` and `features` are the fields of these sections of the recipe.
     """
     from regraft.steps.hardware import use_threads
+    from regraft.steps.recording import modelling
     from regraft.training.probe import fit_probe, ranking_rows, score_backbone
 
     use_threads(threads)
     backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    rows = read_manifest(manifest)
+    rows = read_manifest(Path(manifest))
     rows = rows[rows["split"] != "unused"].reset_index(drop=True)
     encoder = _encoder(backbone, features["taps"])
-    plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
+    with modelling():
+        plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
+        augmented = _augmented(task, encoder, rows, features, seed)
+        probe = fit_probe(rows, averaged, seed=seed, augmented=augmented)
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     encoder.save(out / "backbone")
-    augmented = _augmented(task, encoder, rows, features, seed)
-    probe = fit_probe(rows, averaged, seed=seed, augmented=augmented)
     scale = 1 / _temperature(probe)  # so that fine-tuning begins with calibrated logits
     np.savez(out / "probe.npz", weight=probe.head.weight * scale, bias=probe.head.bias * scale)
     _write(out / "probe.json", probe.summary())

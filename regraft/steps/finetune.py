@@ -36,6 +36,7 @@ def finetune(
     """
     from regraft.backbones.encoder import load_encoder
     from regraft.steps.hardware import use_device, use_threads
+    from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
     from regraft.steps.workspace import digest, work_dir
     from regraft.tasks import task_module
@@ -47,7 +48,7 @@ def finetune(
 
     options = typed(FinetuneOptions, options)
     use_threads(options["threads"])
-    module, rows = task_module(task), read_manifest(manifest)
+    module, rows = task_module(task), read_manifest(Path(manifest))
     encoder = load_encoder(Path(features, "backbone"))
     probe = json.loads(Path(features, "probe.json").read_text(encoding="utf-8"))
     head = np.load(Path(features, "probe.npz"))
@@ -75,16 +76,19 @@ def finetune(
         class_balance=options["class_balance"],
     )
     augmentation = options["augmentation"]
-    with work_dir(
-        "finetune",
-        manifest=digest(manifest),
-        options=options,
-        seed=seed,
-        code=code_version,
-        backbone=digest(
-            Path(features, "backbone", "model.safetensors"), Path(features, "probe.npz")
-        ),
-    ) as folder:
+    with (
+        work_dir(
+            "finetune",
+            manifest=digest(manifest),
+            options=options,
+            seed=seed,
+            code=code_version,
+            backbone=digest(
+                Path(features, "backbone", "model.safetensors"), Path(features, "probe.npz")
+            ),
+        ) as folder,
+        modelling(),
+    ):
         history = fine_tune(
             model,
             stages,

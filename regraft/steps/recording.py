@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import stat
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from regraft.errors import UserError
+
+_model_seconds = 0.0
 
 
 @contextmanager
@@ -20,6 +26,8 @@ def recorded(name: str) -> Iterator[None]:
     seconds are those of the whole process so far, imports included, and of its children.
     """
     folder = os.environ.get("REGRAFT_STEP_RECORDS")
+    if folder:
+        _end_with_the_run()
     started = time.time() - _process_age_seconds()
     record: dict[str, object] = {"name": name, "status": "done"}
     try:
@@ -36,10 +44,47 @@ def recorded(name: str) -> Iterator[None]:
     finally:
         times = os.times()
         cpu = times.user + times.system + times.children_user + times.children_system
-        record |= {"seconds": round(time.time() - started, 2), "cpu_seconds": round(cpu, 2)}
+        record |= {
+            "seconds": round(time.time() - started, 2),
+            "cpu_seconds": round(cpu, 2),
+            "model_seconds": round(_model_seconds, 2),
+        }
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True)
             Path(folder, f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+@contextmanager
+def modelling() -> Iterator[None]:
+    """Count the wall time inside as training or inference (`model_seconds` of the record)."""
+    global _model_seconds
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        _model_seconds += time.monotonic() - started
+
+
+def _end_with_the_run() -> None:
+    """End this process when nobody reads its output any more: the run was killed.
+
+    The run is not our parent (a shell is between), but it holds the reading end of our output, and
+    the system closes that however the run ends. What was half written is safe as after kill -9.
+    """
+    output = sys.__stdout__
+    try:
+        if output is None or not stat.S_ISFIFO(os.fstat(output.fileno()).st_mode):
+            return
+    except (OSError, ValueError):
+        return
+    reader_gone = select.poll()
+    reader_gone.register(output.fileno(), 0)  # errors are always reported
+
+    def watch() -> None:
+        reader_gone.poll()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-the-run", daemon=True).start()
 
 
 def _process_age_seconds() -> float:

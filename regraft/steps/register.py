@@ -99,7 +99,8 @@ def _comparison(
         from regraft.tasks import load_model
 
         prefix = f"{served}:"
-        classes = [c.removeprefix(prefix) for c in predictions if c.startswith(prefix)]
+        columns = [str(column) for column in predictions]
+        classes = [c.removeprefix(prefix) for c in columns if c.startswith(prefix)]
         known = load_model(champion)
         theirs = np.zeros((len(predictions), len(classes)))
         answers = known.probabilities(predictions["path"].tolist())

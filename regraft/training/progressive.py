@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from regraft.progress import note
@@ -255,10 +256,8 @@ def _groups(model: Any, stage: Stage, how: Optimisation) -> list[dict[str, Any]]
     return groups
 
 
-def _accelerator(precision: str) -> Any:
+def _accelerator(precision: str) -> Accelerator:
     """Accelerate decides device and processes; `auto` takes bfloat16 where a GPU has it."""
-    from accelerate import Accelerator
-
     gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     mixed = {"auto": "bf16" if gpu else "no", "bfloat16": "bf16", "float32": "no"}[precision]
     return Accelerator(mixed_precision=mixed)

@@ -78,8 +78,15 @@ def gate_interval(
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("candidate minus champion, percentage points")
-        axes.annotate("promote if all of it lies here", (reach, 1.6), (-6, -5), ha="right", va="top",
-                      textcoords="offset points", color=style.MUTED)  # fmt: skip
+        axes.annotate(
+            "promote if all of it lies here",
+            (reach, 1.6),
+            (-6, -5),
+            ha="right",
+            va="top",
+            textcoords="offset points",
+            color=style.MUTED,
+        )
 
     description = f"Candidate minus champion: {low:+.1f} to {high:+.1f} points; {outcome}"
     return style.draw(paint, 6.0, 1.4, name, description)

@@ -167,8 +167,10 @@ def _matrix_axes(axes: Axes, labels: Sequence[str], *, steep: bool) -> None:
     places = range(len(labels))
     font_size = 8 if len(labels) <= 24 else 6.5
     angle = 90 if steep else 40
-    axes.set_xticks(places, labels, rotation=angle, fontsize=font_size,
-                    ha="center" if steep else "right", rotation_mode="default" if steep else "anchor")  # fmt: skip
+    placing: dict[str, Any] = {"ha": "center"}
+    if not steep:
+        placing = {"ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(places, labels, rotation=angle, fontsize=font_size, **placing)
     axes.set_yticks(places, labels, fontsize=font_size)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_ylim(len(labels) - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""One look for every chart: inline SVG with real text that follows the page's light or dark theme."""
+"""One look for every chart: inline SVG with real text in the page's light or dark theme."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ trains the last depths[i] blocks and the head, at rate_decay_per_stage ** i of t
 
 from __future__ import annotations
 
+import itertools
+
 from regraft.errors import UserError
 from regraft.transfer.stage import Stage
 
@@ -23,7 +25,7 @@ def stages(
     UserError
         The lists differ in length, or the depths do not rise from 1 to the number of blocks.
     """
-    rising = all(a < b for a, b in zip(depths, depths[1:], strict=False))
+    rising = all(a < b for a, b in itertools.pairwise(depths))
     if len(depths) != len(epochs) or not rising or depths[0] < 1:
         raise UserError(
             "the plan's depths and epochs do not fit together",
