@@ -16,6 +16,7 @@ from typing import Any
 
 from regraft.errors import UserError
 from regraft.recipe import Recipe
+from regraft.registry import store
 from regraft.steps.workspace import home
 
 STEPS = [
@@ -62,6 +63,7 @@ def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[
     with_student = recipe.distillation.enabled
     steps = [step for step in STEPS if with_student or step != "distillation"]
     pipeline = training_pipeline(with_student=with_student)
+    store.writable_folder(store.home())
     records = _prepared(out_dir)
     log = out_dir / "log.txt"
     with _local_runner(out_dir, records, log, len(steps), cached=cached):
@@ -114,7 +116,6 @@ def _local_runner(
         "REGRAFT_STEP_RECORDS": str(records.absolute()),
         "REGRAFT_PROGRESS": "json",
         "REGRAFT_HOME": str(home().absolute()),
-        "PYTHONWARNINGS": "ignore",
         **_KEEP_FREED_MEMORY,
     }
     before = {key: os.environ.get(key) for key in environment}

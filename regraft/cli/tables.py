@@ -20,7 +20,7 @@ def run_table(summary: dict[str, Any]) -> str:
         for split in splits:
             lines.append(_line(who + ("*" if who == summary["served"] else ""), split, figures))
     student = metrics.get("student", {})
-    if "retention" in student:
+    if student.get("retention"):
         lines.append(
             f"\nstudent: {student['retention']:.1%} of the teacher's accuracy at "
             f"{student['speedup']:.1f}x its throughput"

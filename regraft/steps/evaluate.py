@@ -93,12 +93,7 @@ def evaluate(
     for who, figures in timing.items():
         metrics[who]["cost"] = figures
     if "student" in metrics:
-        kept = metrics["student"]["test"]["accuracy"] / metrics["teacher"]["test"]["accuracy"]
-        faster = timing["student"]["throughput_per_second"]
-        metrics["student"]["retention"] = round(kept, 4)
-        metrics["student"]["speedup"] = round(
-            faster / timing["teacher"]["throughput_per_second"], 2
-        )
+        metrics["student"] |= _beside_teacher(metrics, timing)
     served = serve if serve in models else "teacher"
     frame = _predictions(test, answers, served, classes, out)
     paths = dict(zip(rows["id"], rows["path"], strict=True))
@@ -117,7 +112,8 @@ def evaluate(
         quality=_read(Path(quality, "quality.json")),
         shift=_read(Path(shift, "shift.json")),
         ranking=_read(Path(features, "ranking.json")),
-        method={"seed": seed, **versions},
+        method={"seed": seed, **versions, "split_sizes": rows["split"].value_counts().to_dict()},
+        card={"backbone": _read(Path(features, "backbone", "backbone.json"))["architecture"]},
         seed=seed,
     )
     _write(out / "metrics.json", metrics)
@@ -125,6 +121,16 @@ def evaluate(
     write_report(out / "report.html", content)
     write_model_card(out / "model_card.md", content)
     return metrics
+
+
+def _beside_teacher(metrics: dict[str, Any], timing: dict[str, Any]) -> dict[str, float | None]:
+    """What the student keeps of the teacher's accuracy (None if that is 0) and gains in speed."""
+    kept, whole = (metrics[who]["test"]["accuracy"] for who in ("student", "teacher"))
+    fast, slow = (timing[who]["throughput_per_second"] for who in ("student", "teacher"))
+    return {
+        "retention": round(kept / whole, 4) if whole else None,
+        "speedup": round(fast / slow, 2),
+    }
 
 
 def _open(path: str) -> Any:

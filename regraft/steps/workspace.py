@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from regraft.errors import UserError
+from regraft.progress import note
 
 
 def home() -> Path:
     """REGRAFT_HOME, or `.regraft` in the current folder."""
-    return Path(os.environ.get("REGRAFT_HOME", ".regraft"))
+    return Path(os.environ.get("REGRAFT_HOME") or ".regraft")
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def work_dir(step: str, **inputs: Any) -> Iterator[Path]:
     """A folder that depends on the inputs only, so that a killed step finds its checkpoint again.
 
     It is removed when the step succeeds and kept when it fails. Two runs of the same inputs at
-    once would write the same checkpoint, so the second one is refused.
+    once would write the same checkpoint, so the second one waits for the first.
     """
     import fcntl
 
@@ -41,10 +42,22 @@ def work_dir(step: str, **inputs: Any) -> Iterator[Path]:
             fix="make it writable, or set REGRAFT_HOME to a folder that is",
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the second run waits, then finds its work done or left
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note("another run is working on the same inputs; waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Under another name first, so that a kill half-way leaves nothing that looks like work."""
+    done = folder.with_name(f"{folder.name}.done")
+    shutil.rmtree(done, ignore_errors=True)
+    folder.rename(done)
+    shutil.rmtree(done, ignore_errors=True)
 
 
 def digest(*paths: str | Path) -> str:

@@ -30,7 +30,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         partial.replace(path)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -41,13 +41,16 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def _explained(error: Exception, path: Path) -> Exception:
-    """torch reports a full disk as a RuntimeError of its zip writer."""
+def explained(error: Exception, path: Path) -> Exception:
+    """A failed write in the user's words; any other error as it is.
+
+    torch reports a full disk as a RuntimeError of its zip writer.
+    """
     full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
     writer = isinstance(error, RuntimeError) and "write" in str(error).lower()
     if full or writer:
         return UserError(
-            "the checkpoint could not be written, the disk is full",
+            f"{path.name} could not be written, the disk is full",
             where=str(path.parent),
             got=str(error).splitlines()[0],
             fix="free space (or set REGRAFT_HOME to another disk) and run again: the run "
@@ -55,7 +58,7 @@ def _explained(error: Exception, path: Path) -> Exception:
         )
     if isinstance(error, PermissionError):
         return UserError(
-            "the checkpoint could not be written",
+            f"{path.name} could not be written",
             where=str(path.parent),
             got="no permission",
             fix="make the folder writable, or set REGRAFT_HOME to one that is",

@@ -7,6 +7,7 @@ the loop does not know which one it has.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import torch
 
 from regraft.backbones.encoder import Encoder
 from regraft.progress import note, track
+from regraft.training.checkpoints import explained
 
 _BATCH = 16
 
@@ -104,7 +106,9 @@ def trunk_inputs(
     if not complete.is_file() or json.loads(complete.read_text()) != card:
         complete.unlink(missing_ok=True)
         _fill(encoder, views, end, n_views, folder, tuple(shape), description)
-        complete.write_text(json.dumps(card))
+        partial = complete.with_suffix(".partial")
+        partial.write_text(json.dumps(card))
+        partial.replace(complete)
     return TrunkInputs(folder, end, n_views)
 
 
@@ -138,4 +142,13 @@ def _fill(
 
 
 def _new_array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    """An array on disk whose space is taken at once: a full disk met later, while the pages are
+    written, would kill the process without a word."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    try:
+        if hasattr(os, "posix_fallocate"):  # macOS has none
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise explained(error, path) from error
+    return array
