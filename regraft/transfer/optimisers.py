@@ -13,11 +13,13 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Matrices with decay, biases and normalisation without; the rate is kept as `peak_rate`."""
     trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    split = {weight_decay: [p for p in trainable if p.ndim > 1], 0.0: []}
-    split[0.0] = split[0.0] + [p for p in trainable if p.ndim <= 1]
+    split = [
+        (weight_decay, [p for p in trainable if p.ndim > 1]),
+        (0.0, [p for p in trainable if p.ndim <= 1]),
+    ]
     return [
         {"params": members, "lr": rate, "peak_rate": rate, "weight_decay": decay, "name": name}
-        for decay, members in split.items()
+        for decay, members in split
         if members
     ]
 
