@@ -44,6 +44,8 @@ def domain_shift_detection(
             out_dir=verdict.path,
         )
         page = Path(verdict.path, "shift_evidently.html")
-        if page.is_file():  # absent where there was too little to compare
+        if page.is_file():
             shutil.copyfile(page, statistics_page.path)
+        else:  # an output without a file would be done again every time
+            Path(statistics_page.path).write_text("<p>Too few examples to compare.</p>")
     return shifted
