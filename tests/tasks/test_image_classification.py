@@ -1,0 +1,126 @@
+"""A classifier saved and loaded answers bit for bit alike, however the image arrives."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from regraft import tasks
+from regraft.errors import UserError
+from regraft.tasks import image_classification as task
+from tests.training.support import classifier
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    path = tmp_path / "my photo ü.png"
+    Image.fromarray(rng.integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
+def test_saved_and_loaded_gives_equal_logits(name: str, tmp_path: Path) -> None:
+    model = classifier(name).eval()
+    model.temperature, model.test_views = 1.7, 2
+    task.save(model, tmp_path)
+    found = task.load_model(tmp_path)
+    x = torch.randn(3, 3, 64, 64)
+    assert torch.equal(found.averaged_logits(x), model.averaged_logits(x))
+    assert not found.training
+    assert (found.classes, found.temperature, found.test_views) == (["left", "right"], 1.7, 2)
+    assert found.encoder.spec.preprocessing == model.encoder.spec.preprocessing
+
+
+def test_a_saved_model_is_weights_and_text_only(tmp_path: Path) -> None:
+    task.save(classifier(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json"}
+    assert json.loads((tmp_path / "model.json").read_text())["task"] == "image_classification"
+
+
+def test_path_bytes_base64_and_data_uri_give_the_same_answer(photo: Path, tmp_path: Path) -> None:
+    task.save(classifier(), tmp_path / "model")
+    predictor = tasks.load_model(tmp_path / "model")
+    content = photo.read_bytes()
+    text = base64.b64encode(content).decode()
+    inputs = [str(photo), content, text, f"data:image/png;base64,{text}"]
+    together = predictor.predict(inputs)
+    assert together[0] == together[1] == together[2] == together[3]
+    answer = together[0]
+    assert set(answer["probabilities"]) == {"left", "right"}
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert answer["confidence"] == max(answer["probabilities"].values())
+    assert answer["probabilities"][answer["label"]] == answer["confidence"]
+
+
+def test_an_answer_does_not_depend_on_its_neighbours(photo: Path) -> None:
+    predictor = task.predictor(classifier().eval())
+    other = Image.new("RGB", (40, 40), "green")
+    alone = predictor.logits([str(photo)])[0]
+    crowd = predictor.logits([other] * 20 + [str(photo)])[20]
+    np.testing.assert_allclose(crowd, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_no_input_gives_no_answer() -> None:
+    predictor = task.predictor(classifier().eval())
+    assert predictor.predict([]) == []
+    assert predictor.probabilities([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("garbage", ["no_such_file.jpg", "a b c", "data:image/png;base64,@@@"])
+def test_garbage_is_refused_by_name(garbage: str) -> None:
+    predictor = task.predictor(classifier().eval())
+    with pytest.raises(UserError) as raised:
+        predictor.predict([garbage])
+    assert garbage[:20] in str(raised.value)
+
+
+def test_a_file_that_is_no_image_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jpg"
+    path.write_text("not a picture")
+    predictor = task.predictor(classifier().eval())
+    with pytest.raises(UserError, match="notes.jpg"):
+        predictor.predict([str(path)])
+    with pytest.raises(UserError):
+        predictor.predict([b"not a picture"])
+    with pytest.raises(UserError):
+        predictor.predict([base64.b64encode(b"not a picture").decode()])
+
+
+def test_the_temperature_changes_confidence_but_no_label(photo: Path) -> None:
+    model = classifier().eval()
+    cool = task.predictor(model).predict([str(photo)])[0]
+    model.temperature = 5.0
+    warm = task.predictor(model).predict([str(photo)])[0]
+    assert warm["label"] == cool["label"]
+    assert warm["confidence"] < cool["confidence"]
+
+
+def test_a_head_fitted_on_features_is_taken_over() -> None:
+    model = classifier().eval()
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(2, model.encoder.dim)), np.array([0.5, -0.5])
+    model.set_head(weight, bias)
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        expected = model.encoder(x).numpy() @ weight.T + bias
+        np.testing.assert_allclose(model(x).numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_softmax_survives_large_logits() -> None:
+    found = task.softmax(np.array([[1000.0, 0.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(found, [[1, 0], [0.5, 0.5]])
+
+
+def test_folders_without_a_model_and_unknown_tasks_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model"):
+        tasks.load_model(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps({"task": "telepathy"}))
+    with pytest.raises(UserError, match="telepathy"):
+        tasks.load_model(tmp_path)

@@ -1,0 +1,114 @@
+"""Views are a function of (seed, image, view): rendered again, they are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from regraft.backbones.preprocessing import Preprocessing
+from regraft.recipe.augmentation import AugmentationOptions
+from regraft.tasks.image_views import ImageViews, flip_views
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        small = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((80, 60)).save(folder / f"{index}.png")
+    return [str(path) for path in sorted(folder.iterdir())]
+
+
+@pytest.fixture(scope="module")
+def preprocessing() -> Preprocessing:
+    return Preprocessing(image_size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25),
+                         interpolation="bilinear")  # fmt: skip
+
+
+def views(paths: list[str], how: Preprocessing, *, seed: int = 0, **changes: Any) -> ImageViews:
+    return ImageViews(paths, how, AugmentationOptions(**changes).model_dump(), seed=seed)
+
+
+def test_view_zero_is_the_image_as_the_network_expects_it(
+    paths: list[str], preprocessing: Preprocessing
+) -> None:
+    found = views(paths, preprocessing).pixels(0, 0)
+    assert found.shape == (SIZE, SIZE, 3)
+    clean = np.asarray(preprocessing.resized(Image.open(paths[0])))
+    assert np.array_equal(found, clean)
+
+
+def test_a_view_rendered_again_is_the_same(paths: list[str], preprocessing: Preprocessing) -> None:
+    one, two = views(paths, preprocessing), views(paths, preprocessing)
+    two.pixels(1, 5)  # what was rendered before does not matter
+    torch.manual_seed(99)
+    for index in range(3):
+        assert np.array_equal(one.pixels(index, 3), two.pixels(index, 3))
+
+
+def test_rendering_leaves_the_global_generator_alone(
+    paths: list[str], preprocessing: Preprocessing
+) -> None:
+    state = torch.get_rng_state()
+    views(paths, preprocessing, randaugment_magnitude=5).pixels(0, 1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_views_images_and_seeds_differ(paths: list[str], preprocessing: Preprocessing) -> None:
+    plain = views(paths, preprocessing)
+    other = views(paths, preprocessing, seed=1)
+    found = [plain.pixels(0, 0), plain.pixels(0, 1), plain.pixels(0, 2), other.pixels(0, 1),
+             plain.pixels(1, 1)]  # fmt: skip
+    for i, a in enumerate(found):
+        for b in found[i + 1 :]:
+            assert not np.array_equal(a, b)
+
+
+def test_a_view_follows_its_image_not_its_place(
+    paths: list[str], preprocessing: Preprocessing
+) -> None:
+    """More or fewer images, or another order, change no view."""
+    straight, turned = views(paths, preprocessing), views(paths[::-1], preprocessing)
+    assert np.array_equal(straight.pixels(0, 2), turned.pixels(2, 2))
+
+
+def test_everything_switched_off_is_the_clean_image(
+    paths: list[str], preprocessing: Preprocessing
+) -> None:
+    off = views(paths, preprocessing, min_crop=1, flips=False, colour_jitter=0)
+    difference = np.abs(off.pixels(0, 4).astype(int) - off.pixels(0, 0).astype(int))
+    assert difference.max() <= 1
+
+
+def test_a_batch_is_normalised_and_in_order(paths: list[str], preprocessing: Preprocessing) -> None:
+    batch = views(paths, preprocessing).batch(np.array([2, 0]), np.array([0, 1]))
+    assert batch.shape == (2, 3, SIZE, SIZE)
+    assert batch.dtype == torch.float32
+    pixels = views(paths, preprocessing).pixels(2, 0).astype(np.float32) / 255
+    expected = torch.from_numpy((pixels - 0.5) / 0.25).permute(2, 0, 1)
+    assert torch.allclose(batch[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_flip_views_are_distinct_symmetries_beginning_with_the_image(count: int) -> None:
+    x = torch.arange(3 * 4 * 4, dtype=torch.float32).reshape(1, 3, 4, 4)
+    found = flip_views(x, count)
+    assert len(found) == count
+    assert torch.equal(found[0], x)
+    assert len({tuple(view.flatten().tolist()) for view in found}) == count
+    for view in found:
+        assert view.shape == x.shape
+        assert torch.equal(view.flatten(2).sort().values, x.flatten(2).sort().values)
+
+
+def test_the_second_view_is_the_mirror_image() -> None:
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(flip_views(x, 2)[1], x.flip(3))
