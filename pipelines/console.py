@@ -17,7 +17,7 @@ from typing import Any
 from regraft.progress import MARKER
 
 _STARTED = re.compile(r"Executing task .*?'([a-z0-9-]+)'")
-_CACHED = re.compile(r"Task .*?'?([a-z0-9-]+)'?.* cache hit")
+_CACHED = re.compile(r"Task '?([a-z0-9-]+)'? cache hit")
 _SECONDS_BETWEEN_LINES = 15
 
 
@@ -46,13 +46,18 @@ class Console(io.TextIOBase):
         return len(text)
 
     def close(self) -> None:
+        if self.closed:
+            return
         self._hide_bar()
+        if self._pending:
+            self._line(self._pending)
         self._log.close()
         super().close()
 
     def _line(self, line: str) -> None:
-        if MARKER in line:
-            self._event(json.loads(line.partition(MARKER)[2]))
+        event = _marked(line)
+        if event is not None:
+            self._event(event)
             return
         self._log.write(line + "\n")
         self._log.flush()
@@ -117,3 +122,14 @@ class Console(io.TextIOBase):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _marked(line: str) -> dict[str, Any] | None:
+    """The event of a marked line; None for any other, and for one that a kill or another writer
+    cut in two."""
+    _, found, text = line.partition(MARKER)
+    try:
+        event: dict[str, Any] | None = json.loads(text) if found else None
+    except json.JSONDecodeError:
+        return None
+    return event

@@ -120,8 +120,11 @@ def _local_runner(
     }
     before = {key: os.environ.get(key) for key in environment}
     console = Console(log, n_steps)
+    hits = logging.StreamHandler(console)  # the runner says only by logging what it skipped
     try:
         os.environ.update(environment)
+        logger.addHandler(hits)
+        logger.setLevel(logging.INFO)
         with contextlib.redirect_stdout(console), tempfile.TemporaryDirectory() as workspace:
             local.init(
                 local.SubprocessRunner(use_venv=False),
@@ -134,6 +137,7 @@ def _local_runner(
     finally:
         console.close()
         builtins.print = printer
+        logger.removeHandler(hits)
         logger.setLevel(level)
         for key, value in before.items():
             os.environ.pop(key) if value is None else os.environ.update({key: value})
