@@ -1,0 +1,94 @@
+"""What a local run says about its steps, without running one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import local
+from regraft.errors import UserError
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Path:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    return folder
+
+
+def record(folder: Path, name: str, **values: Any) -> None:
+    content = {"name": name, "status": "done", "seconds": 2.0, "cpu_seconds": 1.5, **values}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+def failed(error: str, kind: str) -> dict[str, Any]:
+    return {"status": "failed", "error": error, "error_type": kind,
+            "user_error": kind == "UserError"}  # fmt: skip
+
+
+def test_the_user_s_mistake_is_told_in_the_step_s_words(records: Path) -> None:
+    record(records, "data_validation", **failed("class rust has 1 image\n  got: 1", "UserError"))
+    found = local._own_error(records, Path("log.txt"))
+    assert isinstance(found, UserError)
+    assert str(found) == "class rust has 1 image\n  got: 1"
+
+
+def test_a_defect_is_told_with_step_type_and_log(records: Path) -> None:
+    record(records, "data_validation")
+    record(records, "evaluation", **failed("shapes differ", "ValueError"))
+    found = local._own_error(records, Path("out/log.txt"))
+    assert isinstance(found, local.StepError)
+    for part in ("evaluation", "ValueError", "shapes differ", "out/log.txt"):
+        assert part in str(found)
+
+
+def test_a_step_that_left_nothing_was_killed(records: Path) -> None:
+    record(records, "data_validation")
+    found = local._own_error(records, Path("out/log.txt"))
+    assert isinstance(found, local.StepError)
+    assert "killed" in str(found)
+    assert "out/log.txt" in str(found)
+
+
+def test_a_step_without_record_came_from_the_cache(records: Path) -> None:
+    record(records, "registration")
+    table = local._step_table(records, ["data_validation", "registration"])
+    assert [(row["name"], row["cached"]) for row in table] == [
+        ("data_validation", True), ("registration", False),
+    ]  # fmt: skip
+    assert [row["seconds"] for row in table] == [0.0, 2.0]
+    assert all(row["status"] == "done" for row in table)
+
+
+def test_old_records_are_cleared_before_a_run(tmp_path: Path) -> None:
+    (tmp_path / "run" / "records").mkdir(parents=True)
+    record(tmp_path / "run" / "records", "evaluation")
+    assert list(local._prepared(tmp_path / "run").iterdir()) == []
+
+
+def test_an_output_folder_that_cannot_be_written_is_the_user_s_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out"):
+        local._prepared(tmp_path / "file" / "run")
+
+
+def test_the_environment_is_as_before_after_a_run(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import builtins
+    import logging
+    import os
+
+    monkeypatch.setenv("REGRAFT_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    before = (dict(os.environ), builtins.print, logging.getLogger().level)
+    with (
+        pytest.raises(RuntimeError, match="inside"),
+        local._local_runner(tmp_path, records, tmp_path / "log.txt", 7, cached=True),
+    ):
+        assert os.environ["REGRAFT_STEP_RECORDS"] == str(records)
+        raise RuntimeError("inside")
+    assert (dict(os.environ), builtins.print, logging.getLogger().level) == before
