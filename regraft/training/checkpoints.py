@@ -41,22 +41,23 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     return state
 
 
-def explained(error: Exception, path: Path) -> Exception:
+def explained(error: BaseException, path: Path) -> BaseException:
     """A failed write in the user's words; any other error as it is.
 
-    torch reports a full disk as a RuntimeError of its zip writer.
+    torch's zip writer hides the system's error behind a RuntimeError about positions in the file.
     """
-    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
-    writer = isinstance(error, RuntimeError) and "write" in str(error).lower()
-    if full or writer:
+    cause = error
+    while not isinstance(cause, OSError) and cause.__context__ is not None:
+        cause = cause.__context__
+    if isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT}:
         return UserError(
             f"{path.name} could not be written, the disk is full",
             where=str(path.parent),
-            got=str(error).splitlines()[0],
+            got=cause.strerror or str(cause),
             fix="free space (or set REGRAFT_HOME to another disk) and run again: the run "
             "continues from the last complete checkpoint",
         )
-    if isinstance(error, PermissionError):
+    if isinstance(cause, PermissionError):
         return UserError(
             f"{path.name} could not be written",
             where=str(path.parent),
