@@ -137,7 +137,7 @@ def _fill_up_and_continue(project: Project, disk: Path) -> None:
     run = other.start_run("seed=0", out="full")
     result = run.wait()
     assert result.code == 2, result.text
-    assert "the disk is full" in result.text
+    assert "checkpoint.pt could not be written, the disk is full" in result.text
     assert str(disk) in result.text
     assert "REGRAFT_HOME" in result.text
     assert "Traceback" not in result.text

@@ -20,8 +20,12 @@ from regraft.recipe.finetune import FinetuneOptions
 from regraft.recipe.model import DistillationOptions
 from regraft.steps.options import typed
 
-SECTIONS: dict[str, Any] = {"data": DataOptions, "backbone": BackboneOptions,
-                            "finetune": FinetuneOptions, "distillation": DistillationOptions}  # fmt: skip
+SECTIONS: dict[str, Any] = {
+    "data": DataOptions,
+    "backbone": BackboneOptions,
+    "finetune": FinetuneOptions,
+    "distillation": DistillationOptions,
+}
 
 
 @pytest.fixture
