@@ -35,7 +35,7 @@ def summary(**changes: Any) -> dict[str, Any]:
 def test_every_model_and_baseline_has_a_line_and_the_served_one_a_star() -> None:
     lines = run_table(summary()).splitlines()
     starts = [line.split()[0] for line in lines if line.strip()]
-    assert ["teacher", "student*", "majority", "probe"] == starts[1:5]
+    assert starts[1:5] == ["teacher", "student*", "majority", "probe"]
     student = next(line for line in lines if line.startswith("student*"))
     assert "88.0%" in student
     assert "[78.0%, 93.0%]" in student

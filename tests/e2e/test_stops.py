@@ -5,19 +5,22 @@ from __future__ import annotations
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from regraft.data.examples.leaves import draw_leaf
+from tests.e2e.conftest import Finished
 from tests.e2e.support import CLASSES, Command, Project, grow, scores, small_disk
 
 pytestmark = pytest.mark.e2e
 
 
-def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(project: Project) -> None:
+def test_a_run_stopped_again_and_again_ends_as_if_it_had_not_been(finished: Finished) -> None:
     """Ctrl-C and kill -9 in fine-tuning, kill -9 in distillation, then the rest."""
-    before, decisions = project.run("seed=0", out="run0"), project.history()
+    project, before = finished.project, finished.summaries[0]
+    decisions = project.history()
     project.forget("progressive_finetune")
     _interrupted(project.start_run("seed=0", out="run0"), project)
     _killed(project.start_run("seed=0", out="run0"), project, "finetune")
@@ -65,7 +68,7 @@ def _epochs(project: Project, work: str) -> int:
     return 0
 
 
-def _weights(summary: dict) -> bytes:
+def _weights(summary: dict[str, Any]) -> bytes:
     return Path(summary["artifacts"]["teacher"], "model.safetensors").read_bytes()
 
 
