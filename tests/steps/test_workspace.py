@@ -56,9 +56,12 @@ def test_what_a_kill_left_of_the_removal_is_removed(own_home: Path) -> None:
 
 
 def test_other_inputs_are_other_work() -> None:
-    with work_dir("finetune", seed=0) as one, work_dir("finetune", seed=1) as two:
-        with work_dir("distill", seed=0) as three:
-            assert len({one, two, three}) == 3
+    with (
+        work_dir("finetune", seed=0) as one,
+        work_dir("finetune", seed=1) as two,
+        work_dir("distill", seed=0) as three,
+    ):
+        assert len({one, two, three}) == 3
 
 
 def test_the_same_work_is_done_by_one_at_a_time() -> None:
