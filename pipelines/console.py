@@ -16,7 +16,7 @@ from typing import Any
 
 from regraft.progress import MARKER
 
-_STARTED = re.compile(r"Executing task .*?'([a-z0-9-]+)'")
+STARTED = re.compile(r"Executing task .*?'([a-z0-9-]+)'")
 _CACHED = re.compile(r"Task '?([a-z0-9-]+)'? cache hit")
 _SECONDS_BETWEEN_LINES = 15
 
@@ -61,7 +61,7 @@ class Console(io.TextIOBase):
             return
         self._log.write(line + "\n")
         self._log.flush()
-        if found := _STARTED.search(line):
+        if found := STARTED.search(line):
             self._announce(found[1])
         elif found := _CACHED.search(line):
             self._announce(found[1], suffix="unchanged, taken from the cache")

@@ -148,7 +148,10 @@ def _own_error(records: Path, log: Path) -> Exception:
     found = [json.loads(path.read_text(encoding="utf-8")) for path in records.glob("*.json")]
     failed = [record for record in found if record["status"] == "failed"]
     if not failed:
-        return StepError(f"a step ended without a word (killed?); the whole output is in {log}")
+        return StepError(
+            f"step {_last_started(log)} ended without a word (killed, or out of memory?)\n"
+            f"  the whole output is in {log}; the same command continues there"
+        )
     record = failed[0]
     if record["user_error"]:
         return UserError.with_message(record["error"])
@@ -156,6 +159,13 @@ def _own_error(records: Path, log: Path) -> Exception:
         f"step {record['name']} failed with {record['error_type']}: {record['error']}\n"
         f"  the whole output is in {log}; after mending it, the same command continues there"
     )
+
+
+def _last_started(log: Path) -> str:
+    from pipelines.console import STARTED
+
+    started = STARTED.findall(log.read_text(encoding="utf-8")) if log.is_file() else []
+    return started[-1].replace("-", "_") if started else "(none was started)"
 
 
 def _step_table(records: Path, steps: list[str]) -> list[dict[str, Any]]:

@@ -52,7 +52,8 @@ def _killed(run: Command, project: Project, work: str) -> None:
     run.kill_step()
     result = run.wait()
     assert result.code == 1, result.text
-    assert "ended without a word" in result.text
+    step = {"finetune": "progressive_finetune", "distill": "distillation"}[work]
+    assert f"step {step} ended without a word" in result.text
     assert "log.txt" in result.text
     assert "Traceback" not in result.text
     assert run.nothing_left()

@@ -45,12 +45,15 @@ def test_a_defect_is_told_with_step_type_and_log(records: Path) -> None:
         assert part in str(found)
 
 
-def test_a_step_that_left_nothing_was_killed(records: Path) -> None:
+def test_a_step_that_left_nothing_was_killed(records: Path, tmp_path: Path) -> None:
     record(records, "data_validation")
-    found = local._own_error(records, Path("out/log.txt"))
+    log = tmp_path / "log.txt"
+    names = ("data-validation", "feature-extraction")
+    log.write_text("".join(f"INFO - Executing task \x1b[96m'{name}'\x1b[0m\n" for name in names))
+    found = local._own_error(records, log)
     assert isinstance(found, local.StepError)
-    assert "killed" in str(found)
-    assert "out/log.txt" in str(found)
+    for part in ("feature_extraction", "killed", str(log)):
+        assert part in str(found)
 
 
 def test_a_step_without_record_came_from_the_cache(records: Path) -> None:
