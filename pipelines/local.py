@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -38,6 +39,9 @@ _KEEP_FREED_MEMORY = {
 }
 
 
+_RESULTS = ("summary.json", "report.html", "model_card.md")
+
+
 class StepError(RuntimeError):
     """A step failed for a reason that is not the user's input."""
 
@@ -64,34 +68,44 @@ def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[
     steps = [step for step in STEPS if with_student or step != "distillation"]
     pipeline = training_pipeline(with_student=with_student)
     store.writable_folder(store.home())
-    records = _prepared(out_dir)
     log = out_dir / "log.txt"
-    with _local_runner(out_dir, records, log, len(steps), cached=cached):
-        try:
-            task = pipeline(**arguments)
-        except RuntimeError as error:
-            raise _own_error(records, log) from error
-    outputs = _outputs(task, out_dir)
-    summary = {
-        "recipe": recipe.name,
-        "code_version": arguments["code_version"],
-        "data_version": arguments["data_version"],
-        **outputs,
-        "steps": _step_table(records, steps),
-        "seconds": round(time.time() - started, 2),
-        "cpu_seconds": round(_cpu_seconds() - cpu_before, 2),
-    }
-    (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    with _claimed(out_dir) as records:
+        with _local_runner(out_dir, records, log, len(steps), cached=cached):
+            try:
+                task = pipeline(**arguments)
+            except RuntimeError as error:
+                raise _own_error(records, log) from error
+        summary = {
+            "recipe": recipe.name,
+            "code_version": arguments["code_version"],
+            "data_version": arguments["data_version"],
+            **_outputs(task, out_dir),
+            "steps": _step_table(records, steps),
+            "seconds": round(time.time() - started, 2),
+            "cpu_seconds": round(_cpu_seconds() - cpu_before, 2),
+        }
+        (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     return summary
 
 
-def _prepared(out_dir: Path) -> Path:
+@contextlib.contextmanager
+def _claimed(out_dir: Path) -> Iterator[Path]:
+    """The folder of the step records, with what an earlier run left in `out_dir` removed, so that a
+    failed run cannot be taken for it. One run at a time writes to a folder."""
     records = out_dir / "records"
     try:
         records.mkdir(parents=True, exist_ok=True)
-        for old in records.glob("*.json"):
-            old.unlink()
+        lock = (out_dir / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for old in [*records.glob("*.json"), *(out_dir / name for name in _RESULTS)]:
+            old.unlink(missing_ok=True)
         (out_dir / "log.txt").write_text("")
+    except BlockingIOError as error:
+        raise UserError(
+            "another run is writing to this folder",
+            where=str(out_dir),
+            fix="wait for it, or choose another folder with --out",
+        ) from error
     except OSError as error:
         raise UserError(
             "the output folder cannot be written",
@@ -99,7 +113,8 @@ def _prepared(out_dir: Path) -> Path:
             got=error.strerror or str(error),
             fix="choose another one with --out",
         ) from error
-    return records
+    with lock:
+        yield records
 
 
 @contextlib.contextmanager

@@ -28,8 +28,8 @@ def run_table(summary: dict[str, Any]) -> str:
     decision = summary["decision"]
     lines += [
         f"decision: {decision['outcome']} - {decision['reason']}",
-        f"* registered as {summary['recipe']} version {decision['candidate_version']}; the champion "
-        f"is version {decision['champion_after']}",
+        f"* registered as {summary['recipe']} version {decision['candidate_version']}; "
+        f"the champion is version {decision['champion_after']}",
         f"cost: {summary['seconds']:.0f} s, {summary['cpu_seconds']:.0f} CPU seconds",
         f"report: {summary['reports']['evaluation']}",
     ]

@@ -69,13 +69,14 @@ def test_a_step_without_record_came_from_the_cache(records: Path) -> None:
 def test_old_records_are_cleared_before_a_run(tmp_path: Path) -> None:
     (tmp_path / "run" / "records").mkdir(parents=True)
     record(tmp_path / "run" / "records", "evaluation")
-    assert list(local._prepared(tmp_path / "run").iterdir()) == []
+    with local._claimed(tmp_path / "run") as records:
+        assert list(records.iterdir()) == []
 
 
 def test_an_output_folder_that_cannot_be_written_is_the_user_s_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--out"):
-        local._prepared(tmp_path / "file" / "run")
+        local._claimed(tmp_path / "file" / "run").__enter__()
 
 
 def test_the_environment_is_as_before_after_a_run(
@@ -95,3 +96,19 @@ def test_the_environment_is_as_before_after_a_run(
         assert os.environ["REGRAFT_STEP_RECORDS"] == str(records)
         raise RuntimeError("inside")
     assert (dict(os.environ), builtins.print, logging.getLogger().level) == before
+
+
+def test_two_runs_do_not_share_an_output_folder(tmp_path: Path) -> None:
+    with local._claimed(tmp_path), pytest.raises(UserError, match="another run"):  # noqa: SIM117
+        with local._claimed(tmp_path):
+            pass
+    with local._claimed(tmp_path):  # and the folder is free again
+        pass
+
+
+def test_results_of_an_earlier_run_cannot_be_taken_for_those_of_a_failed_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    with local._claimed(tmp_path):
+        assert not (tmp_path / "summary.json").exists()
