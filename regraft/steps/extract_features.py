@@ -33,7 +33,7 @@ def extract_features(
     """
     from regraft.steps.hardware import use_threads
     from regraft.steps.recording import modelling
-    from regraft.training.probe import fit_probe, ranking_rows, score_backbone
+    from regraft.training.probe import fit_probe
 
     use_threads(threads)
     backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)
@@ -51,27 +51,8 @@ def extract_features(
     scale = 1 / _temperature(probe)  # so that fine-tuning begins with calibrated logits
     np.savez(out / "probe.npz", weight=probe.head.weight * scale, bias=probe.head.bias * scale)
     _write(out / "probe.json", probe.summary())
-    chosen = ranking_rows(rows, features["ranking_images_per_class"])
-    few = rows.loc[chosen]
-    ranking = [
-        {
-            "backbone": backbone["name"],
-            "chosen": True,
-            **cost,
-            **score_backbone(few, averaged[chosen], seed=seed),
-        }
-    ]
-    for candidate in features["candidates"]:
-        other = _encoder(candidate, features["taps"])
-        _, found, cost = _timed_embedding(task, other, few, features["views"])
-        ranking.append(
-            {
-                "backbone": candidate["name"],
-                "chosen": False,
-                **cost,
-                **score_backbone(few, found, seed=seed),
-            }
-        )
+    with modelling():
+        ranking = _ranked(task, rows, averaged, cost, backbone, features, seed)
     _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
 
 
@@ -101,6 +82,30 @@ def _temperature(probe: Any) -> float:
     if not len(probe.held_out_labels):
         return 1.0
     return fit_temperature(probe.held_out_logits, probe.held_out_labels)
+
+
+def _ranked(
+    task: str,
+    rows: pd.DataFrame,
+    averaged: np.ndarray,
+    cost: dict[str, Any],
+    backbone: dict[str, Any],
+    features: dict[str, Any],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Scores of the chosen backbone and of the candidates on the same training rows."""
+    from regraft.training.probe import ranking_rows, score_backbone
+
+    chosen = ranking_rows(rows, features["ranking_images_per_class"])
+    few = rows.loc[chosen]
+    own = score_backbone(few, averaged[chosen], seed=seed)
+    ranking = [{"backbone": backbone["name"], "chosen": True, **cost, **own}]
+    for candidate in features["candidates"]:
+        encoder = _encoder(candidate, features["taps"])
+        _, found, cost = _timed_embedding(task, encoder, few, features["views"])
+        scores = score_backbone(few, found, seed=seed)
+        ranking.append({"backbone": candidate["name"], "chosen": False, **cost, **scores})
+    return ranking
 
 
 def _encoder(backbone: dict[str, Any], taps: int) -> Any:

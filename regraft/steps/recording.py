@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -50,6 +51,9 @@ def recorded(name: str) -> Iterator[None]:
             "model_seconds": round(_model_seconds, 2),
         }
         if folder:
+            # the process ends soon: collecting the garbage of torch at exit takes a second
+            gc.disable()
+            gc.freeze()
             Path(folder).mkdir(parents=True, exist_ok=True)
             Path(folder, f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
 

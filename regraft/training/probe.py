@@ -16,6 +16,7 @@ from regraft.shift.cross_validation import assign_folds, fold_numbers, wilson_in
 
 # Features have length 1, so the useful penalties are the same for every backbone.
 RIDGE_STRENGTHS = (10.0, 100.0, 1000.0)
+LOGISTIC_STRENGTHS = (10.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,17 @@ def fit_probe(
     x, groups = features[train], rows.loc[train, "group"].to_numpy(str)
     names = [str(name) for name in classes]
     folds = assign_folds(labels, groups, seed=seed)
+    x, augmented, basis = _in_span(x, augmented)
     examples = _Examples(x, labels, folds, augmented)
     held_out = np.flatnonzero(folds >= 0)
     if not len(held_out):  # one example per class: nothing to choose with
         head = examples.head(partial(ridge_head, strength=RIDGE_STRENGTHS[-1]))
+        head = replace(head, weight=head.weight @ basis)
         return Probe(head, "ridge", names, np.zeros((0, len(names))), np.zeros(0, dtype=int))
-    strength = logistic_probe(x, labels, groups=groups, seed=seed).strength
     fits = {("ridge", s): partial(ridge_head, strength=s) for s in RIDGE_STRENGTHS}
-    fits["logistic", strength] = partial(logistic_probe, strength=strength, folds=2)
+    fits |= {
+        ("logistic", s): partial(logistic_probe, strength=s, folds=1) for s in LOGISTIC_STRENGTHS
+    }
     answers = {key: examples.held_out_logits(fit) for key, fit in fits.items()}
     right = {key: (logits.argmax(1) == labels)[held_out] for key, logits in answers.items()}
     best = max(fits, key=lambda key: float(right[key].mean()))
@@ -75,7 +79,30 @@ def fit_probe(
     low, high = wilson_interval(accuracy, len(np.unique(groups[held_out])))
     head = replace(examples.head(fits[best]), strength=best[1], cv_accuracy=accuracy, cv_low=low,
                    cv_high=high)  # fmt: skip
+    head = replace(head, weight=head.weight @ basis)
     return Probe(head, best[0], names, answers[best][held_out], labels[held_out])
+
+
+def _in_span(
+    x: np.ndarray, augmented: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """The features in coordinates of their own span, and the basis (rank, dim) to map back with.
+
+    The weights of a head with an L2 penalty lie in the span of its examples (representer theorem),
+    so with fewer examples than dimensions the problem is the same and many times smaller.
+    """
+    everything = x if augmented is None else np.concatenate([x, augmented.reshape(-1, x.shape[1])])
+    if len(everything) >= x.shape[1]:
+        return x, augmented, np.eye(x.shape[1])
+    wide = everything.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    kept = values > values.max() * 1e-12
+    scale = np.sqrt(values[kept])
+    coordinates = vectors[:, kept] * scale
+    basis = (vectors[:, kept] / scale).T @ wide
+    n, rank = len(x), int(kept.sum())
+    more = None if augmented is None else coordinates[n:].reshape(n, -1, rank)
+    return coordinates[:n], more, basis
 
 
 Fit = Callable[[np.ndarray, np.ndarray], LinearHead]
@@ -124,7 +151,11 @@ def score_backbone(rows: pd.DataFrame, features: np.ndarray, *, seed: int) -> di
     """How promising a backbone is for these labelled rows: LogME (You et al., ICML 2021) and the
     cross-validated accuracy of a probe."""
     _, labels = np.unique(rows["label"].to_numpy(str), return_inverse=True)
-    head = logistic_probe(features, labels, groups=rows["group"].to_numpy(), seed=seed)
+    coordinates, _, _ = _in_span(features, None)
+    groups = rows["group"].to_numpy()
+    head = logistic_probe(
+        coordinates, labels, groups=groups, strength=LOGISTIC_STRENGTHS[0], seed=seed
+    )
     return {
         "logme": float(log_maximum_evidence(features, labels)),
         "probe_accuracy": head.cv_accuracy,
