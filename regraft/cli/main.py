@@ -155,7 +155,7 @@ def compile_pipelines(out: str) -> None:
 @click.option(
     "--out", type=click.Path(dir_okay=False), required=True, help="The .safetensors file."
 )
-@click.option("--architecture", default="mobilenetv3_small_050", show_default=True)
+@click.option("--architecture", default="test_resnet", show_default=True, help="A timm name.")
 @click.option("--epochs", default=None, type=int, help="Default: as the committed starter.")
 @click.option("--seed", default=0, show_default=True)
 def pretrain(out: str, architecture: str, epochs: int | None, seed: int) -> None:
