@@ -51,9 +51,10 @@ def recorded(name: str) -> Iterator[None]:
             "model_seconds": round(_model_seconds, 2),
         }
         if folder:
-            # the process ends soon: collecting the garbage of torch at exit takes a second
-            gc.disable()
-            gc.freeze()
+            if os.environ.get("_KFP_RUNTIME"):
+                # the process is the step's own and ends now; collecting torch's garbage takes 1 s
+                gc.disable()
+                gc.freeze()
             Path(folder).mkdir(parents=True, exist_ok=True)
             Path(folder, f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""One registry with one champion for all tests of serving, which only read."""
+"""One registry with one champion for all tests of this folder, which only read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regraft.registry import decision, store
 from .support import BrightnessPredictor, write_model
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The decision that made `plants/1` champion; its predictor needs no torch."""
     folder = tmp_path_factory.mktemp("serving")
