@@ -18,7 +18,6 @@ from typing import Any
 from regraft.errors import UserError
 from regraft.recipe import Recipe
 from regraft.registry import store
-from regraft.steps.workspace import home
 
 STEPS = [
     "data_validation",
@@ -130,7 +129,7 @@ def _local_runner(
     environment = {
         "REGRAFT_STEP_RECORDS": str(records.absolute()),
         "REGRAFT_PROGRESS": "json",
-        "REGRAFT_HOME": str(home().absolute()),
+        "REGRAFT_HOME": str(store.home().absolute()),
         **_KEEP_FREED_MEMORY,
     }
     before = {key: os.environ.get(key) for key in environment}
@@ -146,7 +145,7 @@ def _local_runner(
                 pipeline_root=str(out_dir / "pipeline"),
                 workspace_root=workspace,
                 enable_caching=cached,
-                cache_root=str(home() / "step_cache"),
+                cache_root=str(store.home() / "step_cache"),
             )
             yield
     finally:
@@ -169,7 +168,7 @@ def _own_error(records: Path, log: Path) -> Exception:
         )
     record = failed[0]
     if record["user_error"]:
-        return UserError.with_message(record["error"])
+        return UserError(record["error"])
     return StepError(
         f"step {record['name']} failed with {record['error_type']}: {record['error']}\n"
         f"  the whole output is in {log}; after mending it, the same command continues there"

@@ -22,8 +22,3 @@ class UserError(Exception):
         details = {"where:": where, "got:": got, "expected:": expected, "to mend:": fix}
         lines = [f"  {name:<9} {text}" for name, text in details.items() if text]
         super().__init__("\n".join([what, *lines]))
-
-    @classmethod
-    def with_message(cls, message: str) -> UserError:
-        """The error again, from the message that another process printed."""
-        return cls(message)

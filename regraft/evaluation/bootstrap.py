@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regraft.errors import UserError
+from regraft.shift.cross_validation import wilson_interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 REPLICATES = 2000
 LEVEL = 0.95
-_WILSON_Z = 1.959963984540054
 
 
 def group_codes(groups: ArrayLike | Sequence[Any] | None, count: int) -> Ints:
@@ -83,15 +83,6 @@ def percentile_interval(samples: Floats, level: float = LEVEL) -> tuple[float, f
     """Return the central `level` interval of the replicates (percentile method)."""
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson, 1927), for samples on which the bootstrap is mute."""
-    z2 = _WILSON_Z**2 / count
-    centre = (share + z2 / 2) / (1 + z2)
-    half = _WILSON_Z / (1 + z2) * np.sqrt(share * (1 - share) / count + z2 / (4 * count))
-    # Rounding must not push the end past a share of exactly 0 or 1.
-    return float(min(max(centre - half, 0.0), share)), float(max(min(centre + half, 1.0), share))
 
 
 def accuracy_interval(

@@ -64,7 +64,7 @@ def fold_numbers(assigned: NDArray[Any]) -> list[int]:
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """95 % interval of a proportion `share` seen in `n` independent trials (Wilson, 1927)."""
-    z = 1.959964
+    z = 1.959963984540054
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
     # Rounding must not leave `share` itself outside at 0 and 1.

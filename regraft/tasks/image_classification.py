@@ -166,8 +166,6 @@ class ImagePredictor:
         """Calibrated probabilities, (n, classes)."""
         return softmax(self.logits(inputs) / self.model.temperature)
 
-    predict_images = probabilities
-
     def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
         """One answer {label, confidence, probabilities} per input."""
         answers = []
