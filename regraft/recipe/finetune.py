@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.base import Options
-
-
-class HeadOnly(Options):
-    """Only the head is trained, on cached features of the frozen backbone."""
-
-    kind: Literal["head_only"] = "head_only"
-
-
-class GradualUnfreezing(Options):
-    """First the head, then the last blocks, then more of them (Howard and Ruder, ACL 2018)."""
-
-    kind: Literal["gradual_unfreezing"] = "gradual_unfreezing"
-    depths: list[int] = Field(default=[2, 4], min_length=1)
-    """How many blocks, counted from the head, are trainable in each stage after the probe."""
-    epochs: list[int] = Field(default=[4, 3], min_length=1)
-    """The longest duration of each of these stages; validation may choose an earlier epoch."""
-    rate_decay_per_stage: float = Field(default=0.5, gt=0, le=1)
-    """Each stage multiplies the learning rate of the one before by this."""
-
-
-class FullFineTuning(Options):
-    """Every block is trained at once, after the head (Kornblith et al., CVPR 2019)."""
-
-    kind: Literal["full"] = "full"
-    epochs: int = Field(default=5, ge=1)
-    """The longest duration; validation may choose an earlier epoch."""
-
-
-Plan = Annotated[HeadOnly | GradualUnfreezing | FullFineTuning, Field(discriminator="kind")]
-
-
-class OptimiserOptions(Options):
-    """How weights move."""
-
-    kind: Literal["adamw", "sgd"] = "adamw"
-    """AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum 0.9."""
-    learning_rate: float = Field(default=1e-4, gt=0)
-    """Rate of the last block; earlier blocks get less (block_decay)."""
-    head_learning_rate: float = Field(default=1e-4, gt=0)
-    """Rate of the head after its probe."""
-    block_decay: float = Field(default=0.8, gt=0, le=1)
-    """Discriminative rates: each block towards the input learns at this fraction of the next."""
-    weight_decay: float = Field(default=0.01, ge=0)
-    """Decoupled weight decay of matrices; biases and normalisation are spared."""
-    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
-    """Share of a stage's steps with a linearly rising rate; a half cosine follows."""
+from regraft.recipe.optimiser import OptimiserOptions
+from regraft.recipe.plans import GradualUnfreezing, Plan
 
 
 class FinetuneOptions(Options):

@@ -7,7 +7,17 @@ from typing import Any
 
 from regraft.transfer.stage import Stage
 
-KINDS = ("head_only", "gradual_unfreezing", "full")
+KINDS = (
+    "head_only",
+    "last_n",
+    "gradual_unfreezing",
+    "linear_probe_fine_tune",
+    "surgical",
+    "norm_bias",
+    "lora",
+    "full",
+    "scratch",
+)
 
 
 def stages_of(plan: dict[str, Any], n_blocks: int) -> list[Stage]:

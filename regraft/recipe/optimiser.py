@@ -1,0 +1,26 @@
+"""Options of the optimiser and its learning rates."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from regraft.recipe.base import Options
+
+
+class OptimiserOptions(Options):
+    """How weights move."""
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum 0.9."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Rate of the last block; earlier blocks get less (block_decay)."""
+    head_learning_rate: float = Field(default=1e-4, gt=0)
+    """Rate of the head after its probe."""
+    block_decay: float = Field(default=0.8, gt=0, le=1)
+    """Discriminative rates: each block towards the input learns at this fraction of the next."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay of matrices; biases and normalisation are spared."""
+    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of a stage's steps with a linearly rising rate; a half cosine follows."""
