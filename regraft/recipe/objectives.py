@@ -45,7 +45,7 @@ class LwF(ObjectiveOptions):
 
 
 class DANN(ObjectiveOptions):
-    """Embeddings from which the domain cannot be told, by an adversary (Ganin et al., JMLR 2016)."""
+    """Embeddings that hide the domain from an adversary (Ganin et al., JMLR 2016)."""
 
     kind: Literal["dann"] = "dann"
     hidden: int = Field(default=256, ge=1)
