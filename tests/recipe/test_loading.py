@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from regraft.errors import UserError
 from regraft.recipe import load_recipe
-from regraft.recipe.plans import FullFineTuning
 from regraft.recipe.loading import field_paths, sections_of
 from regraft.recipe.model import Recipe
+from regraft.recipe.plans import FullFineTuning
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("recipes/*.yaml"))
 
