@@ -40,6 +40,16 @@ def ordered_blocks(model: nn.Module) -> list[Block]:
     ]
 
 
+def norm_and_bias_names(model: nn.Module) -> set[str]:
+    """Names of the parameters of normalisation layers, and of every bias."""
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        for name, _ in module.named_parameters(recurse=False)
+        if name == "bias" or "Norm" in type(module).__name__
+    }
+
+
 def _parameter_groups(model: Any) -> list[list[str]]:
     from timm.models import group_parameters
 

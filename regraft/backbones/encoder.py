@@ -1,33 +1,30 @@
 """A pre-trained encoder behind one small interface: ordered blocks, an embedding, a frozen trunk.
 
-The embedding joins the final pooled features with what the blocks before them saw: the mean of
-their maps and, where they are narrow enough, the covariance of their channels. Lower blocks keep
-texture that an ImageNet head threw away, and covariances say which textures occur together
-(bilinear pooling: Lin, RoyChowdhury and Maji, ICCV 2015). Signed square root and unit length make
-parts of different blocks comparable (Perronnin et al., ECCV 2010).
+The embedding joins the final pooled features with what the blocks before them saw (see `pooling`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from regraft.backbones.blocks import Block, ordered_blocks
+from regraft.backbones.blocks import Block, norm_and_bias_names, ordered_blocks
 from regraft.backbones.loading import BackboneSpec, build
+from regraft.backbones.pooling import mean_and_covariance, power_normalise
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 
-WIDEST_COVARIANCE = 128
-"""Channels up to which covariances are used: 128 give 8,256 numbers."""
+Measured = TypeVar("Measured")
 
 
 class _TrunkReached(Exception):
@@ -59,7 +56,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, 3, size, size) normalised images to (n, dim) unit-length embeddings."""
-        with self._tapping(self.taps) as pooled:
+        with self._tapping(self.taps, self._pool) as pooled:
             final = self._final(x)
         return self._combine(pooled, final)
 
@@ -87,7 +84,7 @@ class Encoder(nn.Module):
             raise _TrunkReached
 
         inside = [index for index in self.taps if index <= end]
-        with self._tapping(inside) as pooled:
+        with self._tapping(inside, self._pool) as pooled:
             hook = self._block_module(end).register_forward_hook(stop)
             try:
                 self._final(x)
@@ -115,7 +112,7 @@ class Encoder(nn.Module):
 
         hook = self._block_module(end).register_forward_hook(replace)
         try:
-            with self._tapping(outside) as pooled:
+            with self._tapping(outside, self._pool) as pooled:
                 final = self._final(dummy)
         finally:
             hook.remove()
@@ -139,17 +136,41 @@ class Encoder(nn.Module):
 
     # -- freezing -------------------------------------------------------------------------------
 
-    def freeze_except(self, trainable: set[int], *, keep_statistics: bool = True) -> None:
-        """Train only these blocks. Frozen means parameters and buffers: frozen modules stay in
-        eval mode whatever `.train()` says. With `keep_statistics` the batch norms of trainable
-        blocks keep their running statistics too."""
+    def freeze_except(
+        self,
+        trainable: set[int],
+        *,
+        keep_statistics: bool = True,
+        parameters: Literal["all", "norm_bias", "lora"] = "all",
+    ) -> None:
+        """Train only these blocks, and of them only these parameters: all, those of normalisation
+        layers and biases, or those of low-rank adapters. Frozen means parameters and buffers:
+        frozen blocks stay in eval mode whatever `.train()` says. With `keep_statistics` the batch
+        norms of trainable blocks keep their running statistics too."""
         self._frozen = {block.index for block in self.blocks} - trainable
         self._keep_statistics = keep_statistics
-        parameters = dict(self.model.named_parameters())
+        chosen = self._names_of(parameters)
+        named = dict(self.model.named_parameters())
         for block in self.blocks:
             for name in block.parameters:
-                parameters[name].requires_grad_(block.index in trainable)
+                named[name].requires_grad_(block.index in trainable and name in chosen)
         self.train(self.training)
+
+    def _names_of(self, parameters: str) -> set[str]:
+        if parameters == "norm_bias":
+            return norm_and_bias_names(self.model)
+        names = {name for name, _ in self.model.named_parameters()}
+        return {name for name in names if ".lora_" in name} if parameters == "lora" else names
+
+    def rename_parameters(self, plain_name: Callable[[str], str]) -> None:
+        """Find each block's parameters again after layers inside were wrapped or unwrapped.
+        `plain_name` says what a parameter's name is, or stands for, in the plain network."""
+        owner = {plain_name(name): block for block in self.blocks for name in block.parameters}
+        names = [name for name, _ in self.model.named_parameters()]
+        self.blocks = [
+            replace(block, parameters=tuple(n for n in names if owner[plain_name(n)] is block))
+            for block in self.blocks
+        ]
 
     def train(self, mode: bool = True) -> Encoder:
         super().train(mode)
@@ -191,19 +212,22 @@ class Encoder(nn.Module):
         return self.model.get_submodule(self.blocks[index].output)
 
     @contextmanager
-    def _tapping(self, indices: list[int]) -> Iterator[dict[int, torch.Tensor]]:
-        pooled: dict[int, torch.Tensor] = {}
+    def _tapping(
+        self, indices: list[int], measure: Callable[[torch.Tensor], Measured]
+    ) -> Iterator[dict[int, Measured]]:
+        """While it is open, a forward pass fills in what `measure` makes of these blocks."""
+        found: dict[int, Measured] = {}
         hooks: list[RemovableHandle] = []
         for index in indices:
 
             def keep(
                 module: nn.Module, args: Any, output: torch.Tensor, index: int = index
             ) -> None:
-                pooled[index] = self._pool(output)
+                found[index] = measure(output)
 
             hooks.append(self._block_module(index).register_forward_hook(keep))
         try:
-            yield pooled
+            yield found
         finally:
             for hook in hooks:
                 hook.remove()
@@ -218,16 +242,7 @@ class Encoder(nn.Module):
         return output.flatten(2).transpose(1, 2)
 
     def _pool(self, output: torch.Tensor) -> torch.Tensor:
-        """Mean over positions and, of narrow maps, the covariances: (n, c) or (n, c + c(c+1)/2)."""
-        x = self._positions(output).float()
-        mean = x.mean(1)
-        channels = x.shape[2]
-        if channels > WIDEST_COVARIANCE:
-            return mean
-        centred = x - mean.unsqueeze(1)
-        covariance = centred.transpose(1, 2) @ centred / x.shape[1]
-        rows, columns = torch.triu_indices(channels, channels, device=x.device)
-        return torch.cat([mean, covariance[:, rows, columns]], 1)
+        return mean_and_covariance(self._positions(output))
 
     def _combine(self, pooled: dict[int, torch.Tensor], final: torch.Tensor) -> torch.Tensor:
         """Means and final features as one part, each covariance as a part: (n, dim)."""
@@ -243,22 +258,28 @@ class Encoder(nn.Module):
         """Fill in the sizes of the taps and return the length of the embedding."""
         size = self.spec.preprocessing.image_size
         self.eval()
-        shapes: dict[int, int] = {}
-        hooks = [
-            self._block_module(index).register_forward_hook(
-                lambda module, args, output, index=index: shapes.update(
-                    {index: self._positions(output).shape[2]}
-                )
-            )
-            for index in self.taps
-        ]
-        with self._tapping(self.taps) as pooled:
+
+        def sizes(output: torch.Tensor) -> tuple[int, int]:
+            return self._positions(output).shape[2], self._pool(output).shape[1]
+
+        with self._tapping(self.taps, sizes) as found:
             final = self._final(torch.zeros(1, 3, size, size))
-        for hook in hooks:
-            hook.remove()
-        self._tap_channels = shapes
-        self.tap_dims = {index: pooled[index].shape[1] for index in self.taps}
+        self._tap_channels = {index: channels for index, (channels, _) in found.items()}
+        self.tap_dims = {index: dim for index, (_, dim) in found.items()}
         return sum(self.tap_dims.values()) + final.shape[1]
+
+    @torch.inference_mode()
+    def takes_image_size(self, size: int) -> bool:
+        """Whether the network computes at this size; some with positions take only their own."""
+        was_training = self.training
+        self.eval()
+        try:
+            found = self(torch.zeros(1, 3, size, size, device=self.device))
+        except (AssertionError, RuntimeError):  # what networks raise where shapes do not fit
+            return False
+        finally:
+            self.train(was_training)
+        return found.shape == (1, self.dim)
 
 
 def load_encoder(folder: Path) -> Encoder:
@@ -267,9 +288,3 @@ def load_encoder(folder: Path) -> Encoder:
     encoder = Encoder(spec, build(spec.architecture, spec.model_args))
     encoder.load_state_dict(load_file(folder / "model.safetensors"))
     return encoder.eval()
-
-
-def power_normalise(x: torch.Tensor) -> torch.Tensor:
-    """Signed square root, then unit length, of (n, d). The square root is x / sqrt(|x| + 0.1):
-    the same above the offset, but with a slope at 0 that training can bear."""
-    return nn.functional.normalize(x / torch.sqrt(x.abs() + 0.1), dim=1)
