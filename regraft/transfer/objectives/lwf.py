@@ -1,0 +1,44 @@
+"""LwF: on the new examples, answer as the model did before fine-tuning.
+
+Source: Li and Hoiem, "Learning without Forgetting", ECCV 2016, equations 2 to 4 (as a divergence,
+which differs by a constant): L = T^2 KL(p_start^T || p^T), the answers of a frozen copy of the
+starting model on the same inputs. Inputs of the target domain are used too where there are any: no
+label is read.
+
+>>> from regraft.transfer.objectives import build_objectives
+>>> build_objectives([{"kind": "lwf", "strength": 1.0, "temperature": 3.0}])["lwf"].temperature
+3.0
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from regraft.transfer.objective import Objective
+from regraft.transfer.objectives.distillation import soft_answers
+from regraft.transfer.step import Batch, Start, Step
+
+
+class Term(Objective):
+    """Divergence from the starting model's answers, mean over the batches there are."""
+
+    def __init__(self, *, temperature: float = 2.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def begin(self, start: Start) -> None:
+        # In a tuple, torch does not see a submodule: no .train(), optimiser or checkpoint has it.
+        self._reference = (copy.deepcopy(start.model).eval().requires_grad_(False),)
+
+    def forward(self, step: Step) -> torch.Tensor:
+        batches = [step.labelled] + ([step.unlabelled] if step.unlabelled is not None else [])
+        return torch.stack([self._divergence(step, batch) for batch in batches]).mean()
+
+    def _divergence(self, step: Step, batch: Batch) -> torch.Tensor:
+        reference: Any = self._reference[0].to(batch.logits.device)
+        with torch.no_grad():
+            answers = reference.head(step.embed(reference.encoder, batch.inputs))
+        return soft_answers(batch.logits, answers, temperature=self.temperature)
