@@ -72,8 +72,10 @@ def reservoir(stream: Iterable[int], size: int, rng: np.random.Generator) -> np.
     """`size` elements of a stream of unknown length, each kept with the same probability."""
     kept: list[int] = []
     for seen, one in enumerate(stream):
-        place = len(kept) if len(kept) < size else int(rng.integers(seen + 1))
-        kept[place : place + 1] = [one] if place < size else []
+        if len(kept) < size:
+            kept.append(one)
+        elif (place := int(rng.integers(seen + 1))) < size:
+            kept[place] = one
     return np.array(kept, dtype=int)
 
 

@@ -6,7 +6,11 @@ and A-GEM allow this because a projected gradient is a linear combination of the
 made from. So what `backward` does holds as it does for the plain sum: accumulation into `.grad`,
 division by the accumulated steps, loss scaling, and the one reduction over processes that
 `DistributedDataParallel` makes per forward pass. Measurements are averaged over processes, so
-that all of them choose the same numbers. The price is one backward pass more than there are tasks.
+that all of them choose the same numbers. PCGrad and A-GEM pay with one backward pass more than
+there are gradients to compare; GradNorm measures one layer only, uncertainty weighting none.
+
+Measurements are not scaled: under bfloat16 autocast nothing changes, under float16 with loss
+scaling a gradient may be measured as 0 that the scaled pass would have seen.
 """
 
 from __future__ import annotations
