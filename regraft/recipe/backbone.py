@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,9 @@ class BackboneOptions(Options):
 class FeatureOptions(Options):
     """How frozen features are made, and which other backbones are ranked beside the chosen one."""
 
+    head: Literal["auto", "nearest_class_mean", "ridge", "logistic", "cache_model"] = "auto"
+    """The head on frozen features that fine-tuning begins with. `auto`: ridge or logistic
+    regression, the better one on held-out folds. `cache_model`: in the manner of Tip-Adapter."""
     views: int = Field(default=2, ge=1, le=8)
     """Flipped and rotated copies per image (1: as it is, 2: mirrored too, 4: all flips, 8: with
     quarter turns) whose features train the probe and are averaged when predicting."""

@@ -1,10 +1,11 @@
-"""Image classification: encoder -> (identity bridge) -> linear head."""
+"""Image classification: encoder -> (identity bridge) -> linear head or cache model."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from regraft.backbones.encoder import Encoder
+from regraft.backbones.heads import CacheHead
 from regraft.backbones.loading import BackboneSpec, build
 from regraft.data.images import open_rgb
 from regraft.errors import UserError
@@ -25,7 +27,7 @@ _BATCH = 16
 
 
 class Classifier(nn.Module):
-    """An encoder and a linear head.
+    """An encoder and a head: linear, or a cache model (see `set_head`).
 
     `test_views` flipped copies of an image are averaged (as logits) when predicting;
     `temperature` divides the logits before the softmax (Guo et al., ICML 2017).
@@ -37,7 +39,7 @@ class Classifier(nn.Module):
         self.classes = classes
         self.test_views = test_views
         self.temperature = 1.0
-        self.head = nn.Linear(encoder.dim, len(classes))
+        self.head: nn.Linear | CacheHead = nn.Linear(encoder.dim, len(classes))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images (n, 3, size, size) to logits (n, classes)."""
@@ -51,11 +53,28 @@ class Classifier(nn.Module):
         views = flip_views(x, self.test_views)
         return torch.stack([self(view) for view in views]).mean(0)
 
-    def set_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
-        """Put in a head that was fitted on features: weight (classes, dim), bias (classes,)."""
-        with torch.no_grad():
-            self.head.weight.copy_(torch.from_numpy(np.asarray(weight, dtype=np.float32)))
-            self.head.bias.copy_(torch.from_numpy(np.asarray(bias, dtype=np.float32)))
+    def set_head(self, weight: np.ndarray, bias: np.ndarray, **cache: Any) -> None:
+        """Put in a head that was fitted on features: weight (classes, dim), bias (classes,), and
+        of a cache model the other arrays of `CacheModel.arrays`."""
+        arrays = {"weight": weight, "bias": bias}
+        if cache:
+            arrays = {f"linear.{name}": value for name, value in arrays.items()} | cache
+            n_keys, dim = np.shape(cache["keys"])
+            self.head = CacheHead(dim, len(self.classes), n_keys).to(self.encoder.device)
+        tensors = {
+            name: torch.from_numpy(np.asarray(value, dtype=np.float32))
+            for name, value in arrays.items()
+        }
+        self.head.load_state_dict(tensors)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As ever, and the head takes the form of the one whose weights these are."""
+        if "head.keys" in state_dict:
+            n_keys, dim = state_dict["head.keys"].shape
+            self.head = CacheHead(dim, len(self.classes), n_keys).to(self.encoder.device)
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 
 def new_model(encoder: Encoder, classes: list[str], *, test_views: int) -> Classifier:
@@ -74,6 +93,7 @@ def save(model: Classifier, folder: Path) -> None:
         "backbone": model.encoder.spec.to_json(),
         "test_views": model.test_views,
         "temperature": model.temperature,
+        "head": "cache_model" if isinstance(model.head, CacheHead) else "linear",
         "parameters": sum(p.numel() for p in model.parameters()),
     }
     (folder / "model.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
@@ -88,6 +108,45 @@ def load_model(folder: Path) -> Classifier:
     model.temperature = card["temperature"]
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()
+
+
+def with_class(model: Classifier, label: str, weight: np.ndarray, bias: float) -> Classifier:
+    """A copy that also knows `label`, whose logit is `weight` (dim,) . embedding + `bias`.
+
+    Encoder, rows of the known classes and temperature stay as they are, bit for bit.
+    """
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    linear = "head.linear" if isinstance(model.head, CacheHead) else "head"
+    row = torch.from_numpy(np.asarray(weight, dtype=np.float32))[None].to(model.encoder.device)
+    end = torch.tensor([bias], dtype=torch.float32, device=row.device)
+    state[f"{linear}.weight"] = torch.cat([state[f"{linear}.weight"], row])
+    state[f"{linear}.bias"] = torch.cat([state[f"{linear}.bias"], end])
+    if "head.values" in state:  # no key speaks for the new class
+        state["head.values"] = nn.functional.pad(state["head.values"], (0, 1))
+    spec = model.encoder.spec
+    encoder = Encoder(spec, build(spec.architecture, spec.model_args)).to(model.encoder.device)
+    grown = Classifier(encoder, [*model.classes, label], test_views=model.test_views)
+    grown.temperature = model.temperature
+    grown.load_state_dict(state)
+    return grown.eval()
+
+
+@torch.inference_mode()
+def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (n, dim) and logits (n, classes) of photos, each the mean over the test views.
+
+    The logits are those of `predict`; a linear function of these embeddings is what a linear head
+    answers to the views on average.
+    """
+    model.eval()
+    embeddings, logits = [], []
+    for start in track(range(0, len(paths), _BATCH), "features", total=-(-len(paths) // _BATCH)):
+        images = [open_rgb(path) for path in paths[start : start + _BATCH]]
+        x = model.encoder.spec.preprocessing.tensor(images).to(model.encoder.device)
+        found = [model.encoder(view) for view in flip_views(x, model.test_views)]
+        embeddings.append(torch.stack(found).mean(0).cpu().numpy())
+        logits.append(torch.stack([model.head(view) for view in found]).mean(0).cpu().numpy())
+    return np.concatenate(embeddings), np.concatenate(logits)
 
 
 def embed(encoder: Encoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarray, np.ndarray]:

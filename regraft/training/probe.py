@@ -10,13 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regraft.backbones.heads import LinearHead, logistic_probe, ridge_head
+from regraft.backbones.heads import (
+    Head,
+    LinearHead,
+    cache_model,
+    logistic_probe,
+    nearest_class_mean,
+    ridge_head,
+)
+from regraft.backbones.heads.cache_model import built, search
 from regraft.backbones.transferability import log_maximum_evidence
 from regraft.shift.cross_validation import assign_folds, fold_numbers, wilson_interval
 
 # Features have length 1, so the useful penalties are the same for every backbone.
 RIDGE_STRENGTHS = (10.0, 100.0, 1000.0)
 LOGISTIC_STRENGTHS = (10.0, 1000.0)
+_SHOWN = 2.0  # standard errors by which a head must beat the usual ones
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Probe:
     heads that had not seen them: what a temperature can be fitted on without validation data.
     """
 
-    head: LinearHead
+    head: Head
     kind: str
     classes: list[str]
     held_out_logits: np.ndarray
@@ -47,14 +56,22 @@ class Probe:
 
 
 def fit_probe(
-    rows: pd.DataFrame, features: np.ndarray, *, seed: int, augmented: np.ndarray | None = None
+    rows: pd.DataFrame,
+    features: np.ndarray,
+    *,
+    seed: int,
+    augmented: np.ndarray | None = None,
+    kind: str = "auto",
 ) -> Probe:
-    """A linear head on the rows of split `train`; features (n, dim) belong to `rows`.
+    """A head on the rows of split `train`; features (n, dim) belong to `rows`.
 
-    Logistic regression or ridge regression, and the strength of either, are chosen by accuracy on
-    held-out folds of these rows alone; ridge regression where they tie. `augmented`
+    `kind` is `auto` or one of `backbones.heads.KINDS`. `auto` takes logistic or ridge regression,
+    whichever has the better accuracy on held-out folds of these rows alone (ridge where they tie),
+    or the nearest class mean if it beats both by two standard errors. It never takes the cache
+    model: its keys are features of the frozen backbone and go stale when fine-tuning moves that.
+    Strengths, and the cache's alpha and beta, are chosen on the same folds. `augmented`
     (training rows, views, dim) are further views of the training rows, in their order, which
-    train the head beside them but never answer for it.
+    train the head beside them but never answer for it and are no keys of a cache.
     """
     train = (rows["split"] == "train").to_numpy()
     classes, labels = np.unique(rows.loc[train, "label"].to_numpy(str), return_inverse=True)
@@ -65,22 +82,46 @@ def fit_probe(
     examples = _Examples(x, labels, folds, augmented)
     held_out = np.flatnonzero(folds >= 0)
     if not len(held_out):  # one example per class: nothing to choose with
-        head = examples.head(partial(ridge_head, strength=RIDGE_STRENGTHS[-1]))
-        head = replace(head, weight=head.weight @ basis)
-        return Probe(head, "ridge", names, np.zeros((0, len(names))), np.zeros(0, dtype=int))
-    fits = {("ridge", s): partial(ridge_head, strength=s) for s in RIDGE_STRENGTHS}
-    fits |= {
-        ("logistic", s): partial(logistic_probe, strength=s, folds=1) for s in LOGISTIC_STRENGTHS
-    }
-    answers = {key: examples.held_out_logits(fit) for key, fit in fits.items()}
-    right = {key: (logits.argmax(1) == labels)[held_out] for key, logits in answers.items()}
-    best = max(fits, key=lambda key: float(right[key].mean()))
-    accuracy = float(right[best].mean())
+        kind = "ridge" if kind == "auto" else kind
+        head = _unchosen(kind, examples).mapped(basis)
+        return Probe(head, kind, names, np.zeros((0, len(names))), np.zeros(0, dtype=int))
+    kind, chosen, logits = _chosen(kind, examples, held_out)
+    accuracy = float((logits.argmax(1) == labels)[held_out].mean())
     low, high = wilson_interval(accuracy, len(np.unique(groups[held_out])))
-    head = replace(examples.head(fits[best]), strength=best[1], cv_accuracy=accuracy, cv_low=low,
-                   cv_high=high)  # fmt: skip
-    head = replace(head, weight=head.weight @ basis)
-    return Probe(head, best[0], names, answers[best][held_out], labels[held_out])
+    head = replace(chosen, cv_accuracy=accuracy, cv_low=low, cv_high=high).mapped(basis)
+    return Probe(head, kind, names, logits[held_out], labels[held_out])
+
+
+def _unchosen(kind: str, examples: _Examples) -> Head:
+    """A head whose strengths are the defaults."""
+    linear = examples.head(_LINEAR["ridge" if kind == "cache_model" else kind][-1])
+    if kind != "cache_model":
+        return linear
+    return cache_model(examples.features, examples.labels, linear=linear, folds=1)
+
+
+def _chosen(kind: str, examples: _Examples, held_out: np.ndarray) -> tuple[str, Head, np.ndarray]:
+    """Kind, head and held-out logits (n, classes) of what answers held-out folds best."""
+    usual = ["ridge", "logistic"]
+    kinds = usual if kind in {"auto", "cache_model"} else [kind]
+    found = [(name, fit, examples.held_out_logits(fit)) for name in kinds for fit in _LINEAR[name]]
+    name, fit, logits = max(found, key=lambda one: examples.right(one[2])[held_out].mean())
+    if kind == "auto":
+        (other,) = _LINEAR["nearest_class_mean"]
+        answers = examples.held_out_logits(other)
+        if _is_shown(examples.right(answers)[held_out], examples.right(logits)[held_out]):
+            name, fit, logits = "nearest_class_mean", other, answers
+    head = examples.head(fit)
+    if kind != "cache_model":
+        return name, head, logits
+    alpha, beta, logits = search(examples.features, examples.labels, examples.folds, logits)
+    return kind, built(head, examples.features, examples.labels, alpha, beta), logits
+
+
+def _is_shown(challenger: np.ndarray, champion: np.ndarray) -> bool:
+    """Is the challenger right more often, by more than chance among the same examples?"""
+    gain = challenger.astype(float) - champion.astype(float)
+    return bool(gain.mean() > _SHOWN * gain.std() / np.sqrt(len(gain)) and gain.mean() > 0)
 
 
 def _in_span(
@@ -106,6 +147,13 @@ def _in_span(
 
 
 Fit = Callable[[np.ndarray, np.ndarray], LinearHead]
+_LINEAR: dict[str, list[Fit]] = {
+    "nearest_class_mean": [nearest_class_mean],
+    "ridge": [partial(ridge_head, strength=strength) for strength in RIDGE_STRENGTHS],
+    "logistic": [
+        partial(logistic_probe, strength=strength, folds=1) for strength in LOGISTIC_STRENGTHS
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +174,10 @@ class _Examples:
             x = np.concatenate([x, more.reshape(-1, more.shape[2])])
             y = np.concatenate([y, np.repeat(self.labels[keep], more.shape[1])])
         return fit(x, y)
+
+    def right(self, logits: np.ndarray) -> np.ndarray:
+        """Which examples (n,) these logits answer rightly."""
+        return np.asarray(logits.argmax(1) == self.labels)
 
     def held_out_logits(self, fit: Fit) -> np.ndarray:
         """Logits (n, classes) of every example by a head that has not seen its fold."""

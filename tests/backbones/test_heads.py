@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from regraft.backbones.heads import (
     DEFAULT_STRENGTH,
+    KINDS,
     STRENGTHS,
+    CacheHead,
+    LinearHead,
+    cache_model,
+    head_of,
     logistic_probe,
     nearest_class_mean,
     ridge_head,
@@ -118,7 +124,7 @@ def test_ridge_equals_scikit_learn(dim):
     np.testing.assert_allclose(head.logits(x), reference.predict(x), atol=1e-8)
 
 
-@pytest.mark.parametrize("fit", [logistic_probe, nearest_class_mean, ridge_head])
+@pytest.mark.parametrize("fit", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize(
     ("x", "labels"),
     [
@@ -138,3 +144,92 @@ def test_refuses_what_cannot_be_fitted(fit, x, labels):
 def test_refuses_a_strength_that_is_not_positive():
     with pytest.raises(UserError, match="strength"):
         logistic_probe(*_data(3, 4), strength=0.0)
+
+
+def _two_arcs(per_class, seed=0):
+    """Classes on alternating quarters of a circle: no linear head separates them."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(2 * per_class) % 2
+    quarter = rng.integers(0, 2, len(labels)) * 2 + labels
+    angle = (quarter + rng.uniform(0.1, 0.9, len(labels))) * np.pi / 2
+    return np.stack([np.cos(angle), np.sin(angle)], 1), labels
+
+
+def test_the_cache_is_the_paper_s_formula():
+    x, labels = _data(6, 10, unit=True)
+    cache = cache_model(x, labels)
+    new, _ = _data(3, 10, seed=5, unit=True)
+    similarity = new @ x.T
+    onehot = np.eye(3)[labels] / 6
+    expected = cache.linear.logits(new) + cache.alpha * (
+        np.exp(-cache.beta * (1 - similarity)) @ onehot
+    )
+    np.testing.assert_allclose(cache.logits(new), expected)
+
+
+def test_the_cache_learns_what_no_linear_head_can():
+    x, labels = _two_arcs(60)
+    new, truth = _two_arcs(200, seed=1)
+    assert _accuracy(ridge_head(x, labels), new, truth) < 0.7
+    assert _accuracy(cache_model(x, labels), new, truth) > 0.95
+
+
+def test_cross_validation_turns_the_cache_down_where_neighbours_mislead():
+    """Nearest neighbours of noise: alpha stays small against that of the circle."""
+    x, labels = _data(30, 40, signal=0.4, unit=True)
+    misled, useful = cache_model(x, labels), cache_model(*_two_arcs(60))
+
+    def share(cache, features):
+        rest = cache.logits(features) - cache.linear.logits(features)
+        return rest.std() / cache.linear.logits(features).std()
+
+    assert share(misled, x) < share(useful, _two_arcs(60)[0])
+
+
+def test_copies_in_one_group_do_not_choose_the_cache():
+    rng = np.random.default_rng(3)
+    x, labels = rng.normal(size=(30, 50)), np.arange(30) % 2
+    copies, copied = np.repeat(x, 4, axis=0), np.repeat(labels, 4)
+    leaky = cache_model(copies, copied)
+    honest = cache_model(copies, copied, groups=np.repeat(np.arange(30), 4))
+    assert (leaky.alpha, leaky.beta) != (honest.alpha, honest.beta)
+
+
+def test_one_example_per_class_takes_the_paper_s_alpha_and_beta():
+    cache = cache_model(*_data(1, 40, signal=3.0, unit=True))
+    assert (cache.alpha, cache.beta) == (1.0, 5.5)
+
+
+def test_a_larger_class_does_not_answer_louder():
+    """At alpha -> infinity only the cache speaks; twice the copies of a class change nothing."""
+    x, labels = _data(5, 10, unit=True)
+    more = np.concatenate([x, x[labels == 0]])
+    more_labels = np.concatenate([labels, labels[labels == 0]])
+    silent = LinearHead(np.zeros((3, 10)), np.zeros(3), 0.0)
+    once = cache_model(x, labels, linear=silent, groups=np.zeros(len(x)))
+    twice = cache_model(more, more_labels, linear=silent, groups=np.zeros(len(more)))
+    np.testing.assert_allclose(once.logits(x), twice.logits(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_scale_and_basis_keep_the_answers(kind):
+    x, labels = _data(6, 10, unit=True)
+    head = KINDS[kind](x, labels)
+    again = head_of(head.arrays())
+    np.testing.assert_allclose(again.logits(x), head.logits(x))
+    np.testing.assert_allclose(head.scaled(3.0).logits(x), 3 * head.logits(x))
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(12, 10)))[0].T
+    np.testing.assert_allclose(head.mapped(rotation).logits(x @ rotation), head.logits(x))
+
+
+def test_the_module_equals_the_arrays_and_can_learn():
+    x, labels = _data(6, 10, unit=True)
+    cache = cache_model(x, labels)
+    module = CacheHead(10, 3, len(x))
+    arrays = {k: torch.tensor(v, dtype=torch.float32) for k, v in cache.arrays().items()}
+    state = {f"linear.{k}" if k in {"weight", "bias"} else k: v for k, v in arrays.items()}
+    module.load_state_dict(state)
+    found = module(torch.tensor(x, dtype=torch.float32))
+    np.testing.assert_allclose(found.detach().numpy(), cache.logits(x), atol=1e-5)
+    found.logsumexp(1).sum().backward()
+    assert module.keys.grad is not None and module.keys.grad.abs().sum() > 0

@@ -38,6 +38,72 @@ def test_saved_and_loaded_gives_equal_logits(name: str, tmp_path: Path) -> None:
     assert found.encoder.spec.preprocessing == model.encoder.spec.preprocessing
 
 
+def with_cache(seed: int = 0) -> task.Classifier:
+    model = classifier(seed=seed).eval()
+    rng = np.random.default_rng(seed)
+    dim = model.encoder.dim
+    keys = rng.normal(size=(6, dim))
+    model.set_head(
+        rng.normal(size=(2, dim)), np.zeros(2), keys=keys / np.linalg.norm(keys, axis=1)[:, None],
+        values=np.eye(2)[[0, 1] * 3] / 3, alpha=np.asarray(2.0), beta=np.asarray(3.0),
+    )  # fmt: skip
+    return model
+
+
+def test_a_cache_model_saved_and_loaded_gives_equal_logits(tmp_path: Path) -> None:
+    model, x = with_cache(), torch.randn(3, 3, 64, 64)
+    task.save(model, tmp_path)
+    assert json.loads((tmp_path / "model.json").read_text())["head"] == "cache_model"
+    assert torch.equal(task.load_model(tmp_path).averaged_logits(x), model.averaged_logits(x))
+    linear = model.head.linear(model.encoder(x))  # type: ignore[operator,union-attr]
+    assert not torch.allclose(model(x), linear), "the cache says nothing"
+
+
+def test_a_copy_of_a_cache_model_takes_its_head_over() -> None:
+    """Distillation begins with the teacher's weights in a new model."""
+    model, student = with_cache(), classifier(seed=1).eval()
+    student.load_state_dict(model.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(student(x), model(x))
+
+
+@pytest.mark.parametrize("make", [lambda: classifier().eval(), with_cache])
+def test_a_further_class_changes_nothing_of_the_old_ones(make: object) -> None:
+    model: task.Classifier = make()  # type: ignore[operator]
+    model.temperature, model.test_views = 1.3, 2
+    row = np.random.default_rng(2).normal(size=model.encoder.dim)
+    grown = task.with_class(model, "middle", row, 0.5)
+    x = torch.randn(3, 3, 64, 64)
+    assert grown.classes == ["left", "right", "middle"]
+    assert (grown.temperature, grown.test_views) == (1.3, 2)
+    for name, value in model.encoder.state_dict().items():
+        assert torch.equal(grown.encoder.state_dict()[name], value), name
+    before, after = model.averaged_logits(x), grown.averaged_logits(x)
+    torch.testing.assert_close(after[:, :2], before, atol=1e-6, rtol=1e-5)
+    expected = model.encoder(x) @ torch.tensor(row, dtype=torch.float32) + 0.5
+    single = task.with_class(_one_view(model), "middle", row, 0.5)
+    torch.testing.assert_close(single.averaged_logits(x)[:, 2], expected, atol=1e-5, rtol=1e-4)
+
+
+def _one_view(model: task.Classifier) -> task.Classifier:
+    model.test_views = 1
+    return model
+
+
+def test_embeddings_and_logits_are_those_of_the_predictor(photo: Path) -> None:
+    model = classifier().eval()
+    model.test_views = 4
+    embeddings, logits = task.embeddings_and_logits(model, [str(photo), str(photo)])
+    assert embeddings.shape == (2, model.encoder.dim)
+    np.testing.assert_allclose(logits, task.predictor(model).logits([str(photo)] * 2), atol=1e-6)
+    linear = embeddings @ model.head.weight.detach().numpy().T  # type: ignore[operator,union-attr]
+    np.testing.assert_allclose(
+        linear + model.head.bias.detach().numpy(),
+        logits,
+        atol=1e-5,  # type: ignore[union-attr]
+    )
+
+
 def test_a_saved_model_is_weights_and_text_only(tmp_path: Path) -> None:
     task.save(classifier(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json"}

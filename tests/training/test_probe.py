@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from regraft.backbones.heads import ridge_head
+from regraft.recipe.backbone import FeatureOptions
+from regraft.training import probe as probe_module
 from regraft.training.probe import RIDGE_STRENGTHS, _in_span, fit_probe, score_backbone
 
 
@@ -72,3 +77,47 @@ def test_informative_features_rank_higher() -> None:
     better, worse = (score_backbone(rows, x, seed=0) for x in (good, noise))
     assert better["logme"] > worse["logme"]
     assert better["probe_accuracy"] > worse["probe_accuracy"]
+
+
+KINDS = ["nearest_class_mean", "ridge", "logistic", "cache_model"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("per_class", [1, 6])
+def test_the_head_that_was_asked_for(kind: str, per_class: int) -> None:
+    rows, x = sample(per_class)
+    assert FeatureOptions(head=kind).head == kind
+    probe = fit_probe(rows, x, seed=0, kind=kind)
+    assert probe.kind == kind == probe.summary()["kind"]
+    labels = np.unique(rows["label"], return_inverse=True)[1]
+    assert (probe.head.logits(x).argmax(1) == labels).mean() > 0.6
+    assert ("keys" in probe.head.arrays()) == (kind == "cache_model")
+
+
+def test_the_cache_answers_for_unseen_examples_in_the_estimate() -> None:
+    """Every example is its own nearest key: an estimate that saw it would be 1."""
+    rows, x = sample(20, signal=0.0)
+    probe = fit_probe(rows, x, seed=0, kind="cache_model")
+    assert probe.head.cv_accuracy is not None and probe.head.cv_accuracy < 0.6
+
+
+def test_auto_takes_another_head_only_where_it_is_shown_to_be_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, x = sample(20, signal=1.5)
+    assert fit_probe(rows, x, seed=0).kind in {"ridge", "logistic"}
+    # the usual heads spoilt: they learn from labels that say nothing
+    for kind in ("ridge", "logistic"):
+        (fit, *_) = probe_module._LINEAR[kind]
+        spoilt = partial(lambda x, y, fit: fit(x, np.arange(len(y)) % 3), fit=fit)
+        monkeypatch.setitem(probe_module._LINEAR, kind, [spoilt])
+    assert fit_probe(rows, x, seed=0).kind == "nearest_class_mean"
+
+
+def test_shown_to_be_better_means_beyond_chance() -> None:
+    champion = np.repeat([True, False], 20)
+    lucky, better = champion.copy(), champion.copy()
+    lucky[20:22], better[20:30] = True, True
+    assert not probe_module._is_shown(lucky, champion)
+    assert probe_module._is_shown(better, champion)
+    assert not probe_module._is_shown(champion, champion)

@@ -1,50 +1,30 @@
-"""Linear heads fitted in seconds on cached features: the few-shot path and the probe baseline.
+"""Multinomial logistic regression with an L2 penalty, its strength chosen by cross-validation.
 
-All of them take `features` (n, dim) and integer `labels` (n,) that count from 0 without a gap, and
-return a `LinearHead`. Strengths are inverse penalties, meant for features of length 1.
+    min_W,b  strength * sum_i -log softmax(x_i W + b)[y_i] + |W|^2 / 2
+
+>>> head = logistic_probe([[0.0, 1.0], [1.0, 0.0]], [0, 1], strength=10.0)
+>>> head.logits([[0.0, 1.0], [1.0, 0.0]]).argmax(1).tolist()
+[0, 1]
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from regraft.backbones.heads.linear import Array, LinearHead, checked, span
 from regraft.errors import UserError
 from regraft.shift.cross_validation import assign_folds, fold_numbers, wilson_interval
 
-Array = NDArray[Any]
 log = logging.getLogger(__name__)
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0)
 # Few examples in many dimensions are separable: a weak penalty lost nothing on leaf photographs
 # (within 0.3 points of the best from 2 to 100 per class), a strong one lost up to 5 points.
 DEFAULT_STRENGTH = 1000.0
-
-
-@dataclass(frozen=True)
-class LinearHead:
-    """A linear classifier: `weight` (classes, dim), `bias` (classes,).
-
-    `strength` is the inverse penalty it was fitted with (0 where the head has none). `cv_accuracy`
-    is the out-of-fold accuracy on the training examples with its 95 % interval `cv_low`,
-    `cv_high`; all three are None where nothing could be cross-validated.
-    """
-
-    weight: Array
-    bias: Array
-    strength: float
-    cv_accuracy: float | None = None
-    cv_low: float | None = None
-    cv_high: float | None = None
-
-    def logits(self, features: ArrayLike) -> Array:
-        """Unnormalised scores (n, classes) of `features` (n, dim)."""
-        return np.asarray(features) @ self.weight.T + self.bias
 
 
 def logistic_probe(
@@ -68,7 +48,7 @@ def logistic_probe(
     `DEFAULT_STRENGTH`. Several views of an example may be rows of their own if they share a group.
     Raises UserError for features or labels that cannot be fitted.
     """
-    x, y = _checked(features, labels)
+    x, y = checked(features, labels)
     problem = _SoftmaxRegression(x, np.eye(y.max() + 1)[y])
     candidates = sorted(strengths) if strength is None else [strength]
     if candidates[0] <= 0:
@@ -87,30 +67,6 @@ def logistic_probe(
     return LinearHead(*problem.head(solution), candidates[best], float(right.mean()), low, high)
 
 
-def nearest_class_mean(features: ArrayLike, labels: ArrayLike) -> LinearHead:
-    """Nearest class mean by Euclidean distance, written as a linear head (Mensink et al., 2013).
-
-    Logits are `-|x - mean|^2 / 2` up to a term that all classes share.
-    """
-    x, y = _checked(features, labels)
-    means = np.stack([x[y == label].mean(0) for label in range(y.max() + 1)])
-    return LinearHead(means, -0.5 * (means**2).sum(1), 0.0)
-
-
-def ridge_head(features: ArrayLike, labels: ArrayLike, *, strength: float = 10.0) -> LinearHead:
-    """Ridge regression on one-hot labels, in closed form.
-
-    Minimises `strength * |onehot - x W - b|^2 + |W|^2`. The logits approximate 0 and 1: rank
-    classes with them, and scale them by a temperature before reading probabilities.
-    """
-    x, y = _checked(features, labels)
-    targets = np.eye(y.max() + 1)[y]
-    coordinates, basis, variances = _span(x - x.mean(0))
-    solution = (targets.T @ coordinates) / (variances + 1 / strength)
-    weight = solution @ basis
-    return LinearHead(weight, targets.mean(0) - weight @ x.mean(0), strength)
-
-
 class _SoftmaxRegression:
     """The penalised likelihood of one set of examples, solved on any of its rows.
 
@@ -123,7 +79,7 @@ class _SoftmaxRegression:
     def __init__(self, features: Array, targets: Array) -> None:
         self.targets = targets
         self.mean = features.mean(0)
-        self.coordinates, self.basis, self.variances = _span(features - self.mean)
+        self.coordinates, self.basis, self.variances = span(features - self.mean)
 
     def head(self, solution: Array) -> tuple[Array, Array]:
         """Weight (classes, dim) and bias (classes,) in the space of the features."""
@@ -182,22 +138,6 @@ def _penalised_loss(w: Array, z: Array, y: Array, strength: float) -> tuple[floa
     return float(value), np.column_stack([residual.T @ z + w[:, :-1], residual.sum(0)])
 
 
-def _span(centred: Array) -> tuple[Array, Array, Array]:
-    """Coordinates (n, rank), orthonormal basis (rank, dim), squared singular values (rank,)."""
-    if centred.shape[0] <= centred.shape[1]:
-        variances, left = np.linalg.eigh(centred @ centred.T)
-        keep = variances > max(variances[-1], 0) * 1e-10
-        roots = np.sqrt(variances[keep])
-        return (
-            left[:, keep] * roots,
-            (left[:, keep] / roots).T @ centred,
-            variances[keep],
-        )
-    variances, right = np.linalg.eigh(centred.T @ centred)
-    keep = variances > max(variances[-1], 0) * 1e-10
-    return centred @ right[:, keep], right[:, keep].T, variances[keep]
-
-
 def _out_of_fold_scores(
     problem: _SoftmaxRegression, assigned: Array, strengths: Sequence[float]
 ) -> Array:
@@ -216,23 +156,3 @@ def _log_loss(scores: Array, labels: Array) -> float:
     shifted = scores - scores.max(1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(1))
     return float((log_sums - shifted[np.arange(len(labels)), labels]).mean())
-
-
-def _checked(features: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
-    x, y = np.asarray(features, dtype=np.float64), np.asarray(labels)
-    if x.ndim != 2 or y.shape != x.shape[:1] or not len(y):
-        raise UserError(
-            "features and labels do not fit together",
-            got=f"features {x.shape}, labels {y.shape}",
-            expected="(n, dim) and (n,), n > 0",
-        )
-    if not np.isfinite(x).all():
-        raise UserError("features hold NaN or infinite values", fix="check the backbone's weights")
-    present = np.unique(y)
-    if len(present) < 2 or not np.array_equal(present, np.arange(len(present))):
-        raise UserError(
-            "a head needs labels 0, 1, ... with an example of each",
-            got=", ".join(map(str, present[:10])),
-            expected="at least two classes, none without an example",
-        )
-    return x, y.astype(np.int64)
