@@ -12,8 +12,9 @@ from regraft.recipe.base import Options
 class OptimiserOptions(Options):
     """How weights move."""
 
-    kind: Literal["adamw", "sgd"] = "adamw"
-    """AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov momentum 0.9."""
+    kind: Literal["adamw", "sgd", "lion"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), SGD with Nesterov momentum 0.9, or Lion (Chen et al.
+    2023; wants a rate 3 to 10 times smaller and a decay as much larger)."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Rate of the last block; earlier blocks get less (block_decay)."""
     head_learning_rate: float = Field(default=1e-4, gt=0)

@@ -85,7 +85,7 @@ class Lora(Options):
     kind: Literal["lora"] = "lora"
     rank: int = Field(default=8, ge=1)
     """Rank of each update; layers too narrow for it get none."""
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: int = Field(default=16, ge=1)
     """Scale: an update counts alpha / rank times."""
     targets: list[str] = []
     """Ends of the names of the layers that get one, for example [qkv, proj]; empty takes every

@@ -69,4 +69,31 @@ def test_the_kinds_of_optimiser() -> None:
     sgd = build_optimiser("sgd", groups)
     assert sgd.defaults["nesterov"] is True
     with pytest.raises(KeyError, match="adamw"):
-        build_optimiser("lion", groups)
+        build_optimiser("rmsprop", groups)
+
+
+def test_lion_moves_every_weight_by_its_rate_whatever_the_gradient() -> None:
+    weight = nn.Parameter(torch.zeros(2, 2))
+    groups = parameter_groups([weight], rate=0.01, weight_decay=0.0, name="all")
+    optimiser = build_optimiser("lion", groups)
+    weight.grad = torch.tensor([[1e-3, -5.0], [100.0, -1e-6]])
+    optimiser.step()
+    assert torch.allclose(weight, 0.01 * torch.tensor([[-1.0, 1.0], [-1.0, 1.0]]))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "lion"])
+def test_an_optimiser_continues_from_its_saved_state(kind: str) -> None:
+    def run(steps: list[int], halt: bool) -> torch.Tensor:
+        weight = nn.Parameter(torch.ones(3, 3))
+        groups = parameter_groups([weight], rate=0.1, weight_decay=0.1, name="all")
+        optimiser = build_optimiser(kind, groups)
+        for step in steps:
+            if halt and step == 2:
+                fresh = build_optimiser(kind, groups)
+                fresh.load_state_dict(optimiser.state_dict())
+                optimiser = fresh
+            weight.grad = torch.full((3, 3), float(step - 2)) + weight.detach()
+            optimiser.step()
+        return weight.detach()
+
+    assert torch.equal(run([0, 1, 2, 3], halt=True), run([0, 1, 2, 3], halt=False))

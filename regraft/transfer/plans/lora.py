@@ -42,7 +42,7 @@ def prepare(
     *,
     seed: int,
     rank: int,
-    alpha: float,
+    alpha: int,
     targets: Sequence[str] = (),
     blocks: int = 0,
     **_: Any,
@@ -121,7 +121,11 @@ def _has_low_rank(layer: nn.Module, rank: int) -> bool:
     from timm.layers import Conv2dSame
     from torch import nn
 
-    if type(layer) in (nn.Conv2d, Conv2dSame):
-        plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
-        return plain and rank < min(layer.weight[0].numel(), layer.weight.shape[0])
-    return type(layer) is nn.Linear and rank < min(layer.weight.shape)
+    if isinstance(layer, nn.Conv2d):
+        plain = type(layer) in (nn.Conv2d, Conv2dSame) and layer.groups == 1
+        plain = plain and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
+    elif isinstance(layer, nn.Linear):
+        plain = type(layer) is nn.Linear
+    else:
+        return False
+    return plain and rank < min(layer.weight.flatten(1).shape)
