@@ -104,7 +104,7 @@ def test_the_cache_answers_for_unseen_examples_in_the_estimate() -> None:
 def test_auto_takes_another_head_only_where_it_is_shown_to_be_better(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rows, x = sample(20, signal=1.5)
+    rows, x = sample(20, signal=6.0)
     assert fit_probe(rows, x, seed=0).kind in {"ridge", "logistic"}
     # the usual heads spoilt: they learn from labels that say nothing
     for kind in ("ridge", "logistic"):
