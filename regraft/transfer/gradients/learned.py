@@ -12,6 +12,7 @@ Adam: Kingma and Ba, ICLR 2015. Its step does not depend on the scale of the los
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -59,8 +60,8 @@ class LearnedNumbers:
         self._tensor.copy_(values)
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers, names and moments."""
-        adam = self._adam.state_dict() if self._adam is not None else None
+        """A snapshot of numbers, names and moments."""
+        adam = deepcopy(self._adam.state_dict()) if self._adam is not None else None
         return {"names": list(self._names), "values": self._tensor.clone(), "adam": adam}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
