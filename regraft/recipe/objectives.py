@@ -76,6 +76,8 @@ class CORAL(ObjectiveOptions):
     """Equal covariances of both domains (Sun and Saenko, ECCV workshops 2016)."""
 
     kind: Literal["coral"] = "coral"
+    strength: float = Field(default=10.0, ge=0)
+    """Weight of the term; covariances of embeddings of unit length are small (about 0.001)."""
 
 
 class MMD(ObjectiveOptions):

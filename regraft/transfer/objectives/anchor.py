@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn.utils import parameters_to_vector
 
 
 def flat_copy(encoder: nn.Module) -> torch.Tensor:
     """All parameters of the encoder in one vector (p,), apart from the graph."""
-    return parameters_to_vector(encoder.parameters()).detach().clone()
+    return torch.cat([parameter.detach().flatten() for parameter in encoder.parameters()])
 
 
 def half_squared_distance(

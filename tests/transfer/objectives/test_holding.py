@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace as Namespace
 
 import numpy as np
 import pytest
@@ -36,6 +37,17 @@ def test_l2_sp_is_half_the_sum_of_squares_of_the_backbone_only() -> None:
         model.encoder.bias[1] -= 4.0
         model.head.weight += 7.0
     assert term(step_of(model, SOURCE, None)).item() == pytest.approx(12.5, rel=1e-5)
+
+
+def test_weights_in_another_memory_format_are_compared_with_themselves() -> None:
+    """Encoders lie in memory with their channels last."""
+    model = toy()
+    model.encoder = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    term = begun(l2_sp.Term(), model)
+    assert term(Namespace(model=model)).item() == 0
+    with torch.no_grad():
+        model.encoder.weight[0, 1, 2, 0] += 2.0
+    assert term(Namespace(model=model)).item() == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("module", [l2_sp, ewc])
