@@ -7,7 +7,11 @@ from typing import Literal
 from pydantic import Field
 
 from regraft.recipe.augmentation import AugmentationOptions
+from regraft.recipe.averaging import Averaging
 from regraft.recipe.base import Options
+from regraft.recipe.batches import ReplayOptions, Sampling, Shuffled
+from regraft.recipe.gradients import Gradients, Sum
+from regraft.recipe.objectives import Objective
 from regraft.recipe.optimiser import OptimiserOptions
 from regraft.recipe.plans import GradualUnfreezing, Plan
 
@@ -19,19 +23,37 @@ class FinetuneOptions(Options):
     """Which blocks train in which stage."""
     optimiser: OptimiserOptions = OptimiserOptions()
     """How weights move."""
+    objectives: list[Objective] = []
+    """Extra terms of the loss."""
+    gradients: Gradients = Sum()
+    """How several losses become one gradient."""
+    sampling: Sampling = Shuffled()
+    """Which examples an epoch shows."""
+    replay: ReplayOptions = ReplayOptions()
+    """Old examples beside the new ones."""
+    averaging: list[Averaging] = []
+    """Which weights come out of a stage; applied in this order."""
     augmentation: AugmentationOptions = AugmentationOptions()
     """What a training view may differ in."""
     batch_size: int = Field(default=32, ge=2)
     """Images per step, over all processes."""
+    accumulation_steps: int = Field(default=1, ge=1)
+    """Steps whose gradients are averaged before the weights move."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the embedding that is dropped before the head; 0 is off."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of probability given to the other classes (Szegedy et al. 2016); 0 is off."""
     mixup_alpha: float = Field(default=0.0, ge=0)
     """Beta parameter of mixup (Zhang et al. 2018; on hidden activations behind a frozen trunk:
     manifold mixup, Verma et al. 2019); 0 is off."""
+    cutmix_alpha: float = Field(default=0.0, ge=0)
+    """Beta parameter of CutMix (Yun et al. 2019); with both, each batch gets one. 0 is off."""
     class_balance: bool = True
     """Weigh the loss by inverse class frequency, so that small classes count as much."""
     clip_norm: float = Field(default=1.0, ge=0)
     """Largest gradient norm; 0 is off."""
+    clip_value: float = Field(default=0.0, ge=0)
+    """Largest entry of the gradient; 0 is off."""
     batch_norm: Literal["frozen", "batch"] = "frozen"
     """Statistics of batch norm in trainable blocks: kept, or measured on each batch. Frozen
     blocks always keep theirs."""
@@ -42,3 +64,5 @@ class FinetuneOptions(Options):
     """`auto` takes bfloat16 on a GPU that has it, else float32."""
     threads: int = Field(default=0, ge=0)
     """CPU threads; 0 takes what the process may use."""
+    cache_gb: float = Field(default=8.0, ge=0)
+    """Bound on what all runs together keep of frozen blocks' activations; 0 keeps none."""

@@ -38,10 +38,12 @@ def distill(
     from regraft.steps.saving import save_trained
     from regraft.steps.workspace import digest, work_dir
     from regraft.tasks import task_module
-    from regraft.training.examples import split_of
+    from regraft.training.examples import Split, split_of
     from regraft.training.losses import distillation_loss
-    from regraft.training.progressive import Optimisation, fine_tune
+    from regraft.training.optimisation import Optimisation
+    from regraft.training.progressive import fine_tune
     from regraft.training.selection import validation_score
+    from regraft.training.sources import Data
     from regraft.transfer.plans import stages_of
 
     options = typed(DistillationOptions, options)
@@ -53,6 +55,10 @@ def distill(
     train, validation = (split_of(rows, name, master.classes) for name in ("train", "val"))
     augmentation = options["augmentation"]
     seen = module.training_views(master.encoder, train.rows, augmentation, seed=seed)
+
+    def views(split: Split) -> Any:
+        return module.training_views(student.encoder, split.rows, augmentation, seed=seed)
+
     with (
         work_dir(
             "distill",
@@ -68,14 +74,13 @@ def distill(
         history = fine_tune(
             student,
             stages_of({"kind": "full", "epochs": options["epochs"]}, len(student.encoder.blocks)),
-            train=module.training_views(student.encoder, train.rows, augmentation, seed=seed),
-            validation=module.training_views(
-                student.encoder, validation.rows, augmentation, seed=seed
-            )
-            if len(validation)
-            else None,
+            data=Data(
+                train=views(train),
+                validation=views(validation) if len(validation) else None,
+                n_views=augmentation["cached_views"],
+            ),
             score=validation_score(validation.labels),
-            step_loss=distillation_loss(
+            loss=distillation_loss(
                 train,
                 answers,
                 temperature=options["temperature"],
@@ -86,10 +91,8 @@ def distill(
                 block_decay=options["block_decay"],
                 batch_size=options["batch_size"],
             ),
-            n_views=augmentation["cached_views"],
             work_dir=folder,
             seed=seed,
-            reuse_trunk=False,
         )
         student.temperature = master.temperature
         save_trained(module, student, validation, history, Path(out_dir))

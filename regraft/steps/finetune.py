@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from regraft.data.manifest import read_manifest
 from regraft.progress import note
 from regraft.recipe.finetune import FinetuneOptions
 from regraft.steps.options import typed
+
+if TYPE_CHECKING:
+    from regraft.backbones.encoder import Encoder
+    from regraft.training.examples import Split
+    from regraft.training.losses import MainLoss
+    from regraft.training.optimisation import Optimisation
+    from regraft.training.ports import Ports
+    from regraft.training.sources import Data
+    from regraft.training.trunk_store import TrunkStore
 
 
 def finetune(
@@ -41,10 +51,8 @@ def finetune(
     from regraft.steps.workspace import digest, work_dir
     from regraft.tasks import task_module
     from regraft.training.examples import split_of
-    from regraft.training.losses import classification_loss
-    from regraft.training.progressive import Optimisation, fine_tune
+    from regraft.training.planned import fine_tune_by_plan
     from regraft.training.selection import validation_score
-    from regraft.transfer.plans import stages_of
 
     options = typed(FinetuneOptions, options)
     use_threads(options["threads"])
@@ -56,26 +64,7 @@ def finetune(
     model.set_head(head["weight"], head["bias"])
     model.to(use_device())
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
-    stages = stages_of(options["plan"], len(encoder.blocks))
-    if stages and train.smallest_class < options["min_labels_per_class"]:
-        note(
-            f"{train.smallest_class} training labels in the smallest class: the probe is the model"
-        )
-        stages = []
-    optimisation = Optimisation(
-        **options["optimiser"],
-        batch_size=options["batch_size"],
-        clip_norm=options["clip_norm"],
-        keep_statistics=options["batch_norm"] == "frozen",
-        precision=options["precision"],
-    )
-    loss = classification_loss(
-        train,
-        label_smoothing=options["label_smoothing"],
-        mixup_alpha=options["mixup_alpha"],
-        class_balance=options["class_balance"],
-    )
-    augmentation = options["augmentation"]
+    data = _data(module, encoder, rows, model.classes, Path(features), options, seed)
     with (
         work_dir(
             "finetune",
@@ -89,18 +78,97 @@ def finetune(
         ) as folder,
         modelling(),
     ):
-        history = fine_tune(
+        history = fine_tune_by_plan(
             model,
-            stages,
-            train=module.training_views(encoder, train.rows, augmentation, seed=seed),
-            validation=module.training_views(encoder, validation.rows, augmentation, seed=seed)
-            if len(validation)
-            else None,
+            _plan(options, train),
+            data=data,
+            loss=_loss(options, train),
             score=validation_score(validation.labels),
-            step_loss=loss,
-            optimisation=optimisation,
-            n_views=augmentation["cached_views"],
+            optimisation=_optimisation(options),
+            ports=_ports(options),
+            trunks=_trunks(options, code_version),
             work_dir=folder,
             seed=seed,
         )
         save_trained(module, model, validation, history, Path(out_dir))
+
+
+def _loss(options: dict[str, Any], train: Split) -> MainLoss:
+    from regraft.training.losses import classification_loss
+
+    names = ("label_smoothing", "mixup_alpha", "cutmix_alpha", "class_balance")
+    return classification_loss(train, **{name: options[name] for name in names})
+
+
+def _plan(options: dict[str, Any], train: Split) -> dict[str, Any]:
+    """The recipe's plan; the probe alone where there are too few labels to choose an epoch by."""
+    plan: dict[str, Any] = options["plan"]
+    if plan["kind"] == "head_only" or train.smallest_class >= options["min_labels_per_class"]:
+        return plan
+    note(f"{train.smallest_class} training labels in the smallest class: the probe is the model")
+    return {"kind": "head_only"}
+
+
+def _data(
+    module: Any,
+    encoder: Encoder,
+    rows: pd.DataFrame,
+    classes: list[str],
+    features: Path,
+    options: dict[str, Any],
+    seed: int,
+) -> Data:
+    from regraft.training.examples import split_of
+    from regraft.training.sources import Data
+
+    def views(chosen: pd.DataFrame) -> Any:
+        return module.training_views(encoder, chosen, options["augmentation"], seed=seed)
+
+    train, validation = (split_of(rows, name, classes) for name in ("train", "val"))
+    unlabelled = rows[rows["split"] == "unlabelled"]
+    return Data(
+        train=views(train.rows),
+        validation=views(validation.rows) if len(validation) else None,
+        unlabelled=views(unlabelled) if len(unlabelled) else None,
+        difficulty=_difficulty(rows, train, features, seed)
+        if options["sampling"]["kind"] == "curriculum"
+        else None,
+        cached_views=options["augmentation"]["cached_views"],
+    )
+
+
+def _difficulty(rows: pd.DataFrame, train: Split, features: Path, seed: int) -> np.ndarray:
+    """Of the training examples, (n,), in the order of `train`."""
+    from regraft.training.difficulty import held_out_losses
+
+    archive = np.load(features / "features.npz")
+    known = rows.set_index("id").loc[archive["ids"]].reset_index()
+    losses = held_out_losses(known, archive["averaged"], seed=seed)
+    names = known.loc[known["split"] == "train", "id"]
+    return np.asarray(pd.Series(losses, index=names).loc[train.rows["id"]])
+
+
+def _optimisation(options: dict[str, Any]) -> Optimisation:
+    from regraft.training.optimisation import Optimisation
+
+    names = ("batch_size", "accumulation_steps", "clip_norm", "clip_value", "dropout", "precision")
+    return Optimisation(
+        **options["optimiser"],
+        **{name: options[name] for name in names},
+        keep_statistics=options["batch_norm"] == "frozen",
+    )
+
+
+def _ports(options: dict[str, Any]) -> Ports:
+    from regraft.training.ports import Ports
+
+    names = ("objectives", "gradients", "sampling", "replay", "averaging")
+    return Ports(**{name: options[name] for name in names})
+
+
+def _trunks(options: dict[str, Any], code_version: str) -> TrunkStore | None:
+    from regraft.steps.workspace import home
+    from regraft.training.trunk_store import TrunkStore
+
+    max_bytes = int(options["cache_gb"] * 1e9)
+    return TrunkStore(home() / "trunks", max_bytes, code_version) if max_bytes else None

@@ -33,8 +33,10 @@ def from_scratch(
     from regraft.backbones.loading import build
     from regraft.training.examples import split_of
     from regraft.training.losses import classification_loss
-    from regraft.training.progressive import Optimisation, fine_tune
+    from regraft.training.optimisation import Optimisation
+    from regraft.training.progressive import fine_tune
     from regraft.training.selection import validation_score
+    from regraft.training.sources import Data
     from regraft.transfer.plans import stages_of
 
     torch.manual_seed(seed)
@@ -45,17 +47,19 @@ def from_scratch(
     augmentation = AugmentationOptions().model_dump()
     fine_tune(
         model, stages_of({"kind": "full", "epochs": epochs}, len(encoder.blocks)),
-        train=module.training_views(encoder, train.rows, augmentation, seed=seed),
-        validation=module.training_views(encoder, validation.rows, augmentation, seed=seed)
-        if len(validation) else None,
+        data=Data(
+            train=module.training_views(encoder, train.rows, augmentation, seed=seed),
+            validation=module.training_views(encoder, validation.rows, augmentation, seed=seed)
+            if len(validation) else None,
+        ),
         score=validation_score(validation.labels),
-        step_loss=classification_loss(
+        loss=classification_loss(
             train, label_smoothing=0.0, mixup_alpha=0.0, class_balance=True
         ),
         optimisation=Optimisation(
             learning_rate=_RATE, head_learning_rate=_RATE, block_decay=1.0, keep_statistics=False
         ),
-        n_views=0, work_dir=work_dir, seed=seed, reuse_trunk=False,
+        work_dir=work_dir, seed=seed,
     )  # fmt: skip
     found: np.ndarray = module.predictor(model).probabilities(test["path"].tolist())
     return found

@@ -167,8 +167,13 @@ def training_views(
     encoder: Encoder, rows: pd.DataFrame, augmentation: dict[str, Any], *, seed: int
 ) -> ImageViews:
     """The views of these rows that a model with this encoder is trained on."""
-    preprocessing = encoder.spec.preprocessing
-    return ImageViews(rows["path"].tolist(), preprocessing, augmentation, seed=seed)
+    return ImageViews(
+        rows["path"].tolist(),
+        encoder.spec.preprocessing,
+        augmentation,
+        seed=seed,
+        contents=rows["sha256"].tolist(),
+    )
 
 
 def embeddings_of_views(encoder: Encoder, views: ImageViews, numbers: list[int]) -> np.ndarray:

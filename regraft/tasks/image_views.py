@@ -8,6 +8,9 @@ many processes share the work make no difference to what is trained on.
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,8 @@ from regraft.data.images import open_rgb
 class ImageViews:
     """Views of a list of image files.
 
-    `augmentation` are the fields of the recipe's augmentation section.
+    `augmentation` are the fields of the recipe's augmentation section, `contents` digests of the
+    files (read from them if not given).
     """
 
     def __init__(
@@ -31,14 +35,34 @@ class ImageViews:
         augmentation: dict[str, Any],
         *,
         seed: int,
+        contents: list[str] | None = None,
     ) -> None:
         self.paths = paths
         self.preprocessing = preprocessing
+        self.augmentation = augmentation
         self.seed = seed
+        self._contents = contents
         self._augment = _augmentation(preprocessing, **augmentation)
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that the pixels of a view depend on."""
+        if self._contents is None:
+            files = [Path(path).read_bytes() for path in self.paths]
+            self._contents = [hashlib.sha256(file).hexdigest() for file in files]
+        options = [asdict(self.preprocessing), self.augmentation, self.seed]
+        text = json.dumps([self.paths, self._contents, *options], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def at_size(self, image_size: int) -> ImageViews:
+        """The same views for another size of the network's input."""
+        how = replace(self.preprocessing, image_size=image_size)
+        return ImageViews(
+            self.paths, how, self.augmentation, seed=self.seed, contents=self._contents
+        )
 
     def pixels(self, index: int, view: int) -> np.ndarray:
         """uint8 (size, size, 3)."""

@@ -1,4 +1,4 @@
-"""One stage of training: epochs over batches, validated and checkpointed after each.
+"""One epoch of training over batches, and the answers on validation examples.
 
 All randomness of an epoch follows from (seed, stage, epoch), and the learning rate from the step,
 so a run that was killed and resumed equals the run that was not.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,101 +18,185 @@ from torch import nn
 
 from regraft.errors import UserError
 from regraft.progress import track
+from regraft.training.inputs import Inputs
+from regraft.training.losses import MainLoss, Tensors
+from regraft.training.optimisation import Optimisation
+from regraft.training.ports import Filled
+from regraft.training.sources import Sources
+from regraft.training.stage_module import Parts, Remembered
+from regraft.transfer.batches import Sampler
+from regraft.transfer.gradients.clipping import clip
 from regraft.transfer.rates import warmup_cosine
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from regraft.training.inputs import Inputs
+
+@dataclass(frozen=True)
+class StageLoop:
+    """What stays the same over the epochs of a stage.
+
+    Attributes
+    ----------
+    module : a `StageModule` around `model`, prepared by the accelerator.
+    seed : of the run, and the number of the stage.
+    """
+
+    module: nn.Module
+    model: Any
+    optimiser: torch.optim.Optimizer
+    accelerator: Accelerator
+    sources: Sources
+    loss: MainLoss
+    sampler: Sampler
+    ports: Filled
+    how: Optimisation
+    n_epochs: int
+    seed: tuple[int, int]
+    name: str
 
 
-class StageModule(nn.Module):
-    """What is wrapped for several processes: a batch in, logits out."""
-
-    def __init__(self, model: Any, inputs: Inputs) -> None:
-        super().__init__()
-        self.model = model
-        self._inputs = inputs
-
-    def forward(self, batch: list[torch.Tensor]) -> torch.Tensor:
-        logits: torch.Tensor = self.model.head(self._inputs.embed(self.model.encoder, batch))
-        return logits
-
-
-def run_epoch(
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    accelerator: Accelerator,
-    inputs: Inputs,
-    step_loss: Callable[[nn.Module, list[torch.Tensor], np.ndarray, np.ndarray], torch.Tensor],
-    *,
-    n_examples: int,
-    batch_size: int,
-    epoch: int,
-    n_epochs: int,
-    warmup_fraction: float,
-    clip_norm: float,
-    seed: tuple[int, int],
-    description: str,
-) -> dict[str, Any]:
-    """Train one epoch (0-based) and return its mean loss, seconds and peak rates.
-
-    `step_loss(module, batch, indices, views)` returns the scalar to minimise.
+def run_epoch(loop: StageLoop, epoch: int) -> dict[str, Any]:
+    """Train one epoch (0-based) and return its mean losses, seconds and peak rates.
 
     Raises
     ------
     UserError
         The loss became NaN or infinite; the weights of the last good epoch are in the checkpoint.
     """
-    rng = np.random.default_rng((*seed, epoch))
+    rng = np.random.default_rng((*loop.seed, epoch))
     torch.manual_seed(int(rng.integers(2**62)))
-    order = rng.permutation(n_examples)
-    views = _views_of_epoch(inputs.n_views, n_examples, epoch)
-    batches = [order[i : i + batch_size] for i in range(0, n_examples, batch_size)]
-    total = n_epochs * len(batches)
-    losses: list[float] = []
+    order = loop.sampler.order(epoch, rng)
+    size = loop.how.batch_size
+    batches = [order[i : i + size] for i in range(0, len(order), size)]
+    total = loop.n_epochs * len(batches)
+    warmup = round(total * loop.how.warmup_fraction)
+    parts = _PartsOfEpoch(loop, epoch, len(batches))
+    found: list[dict[str, float]] = []
     started = time.monotonic()
-    module.train()
+    loop.module.train()
+    description = f"{loop.name}, epoch {epoch + 1}/{loop.n_epochs}"
     for number, chosen in enumerate(track(batches, description, total=len(batches))):
         step = epoch * len(batches) + number
-        _set_rates(optimiser, step, total, round(total * warmup_fraction))
-        mine = chosen[accelerator.process_index :: accelerator.num_processes]
-        batch = [part.to(accelerator.device) for part in inputs.batch(mine, views[mine])]
-        loss = step_loss(module, batch, mine, views[mine])
-        _refuse_divergence(float(loss.detach()), step)
-        optimiser.zero_grad()
-        accelerator.backward(loss)
-        if clip_norm:
-            accelerator.clip_grad_norm_(module.parameters(), clip_norm)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    rates = {group["name"]: group["peak_rate"] for group in optimiser.param_groups}
-    return {
+        _set_rates(loop.optimiser, warmup_cosine(step, total=total, warmup=warmup))
+        found.append(_step(loop, parts.of(number, chosen, step / total), number, len(batches)))
+    means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    rates = {group["name"]: group["peak_rate"] for group in loop.optimiser.param_groups}
+    record = {
         "epoch": epoch + 1,
-        "train_loss": float(np.mean(losses)),
+        "train_loss": sum(means.values()),
         "seconds": round(time.monotonic() - started, 3),
         "learning_rates": rates,
     }
+    return record | ({"losses": means} if len(means) > 1 else {})
 
 
-def _views_of_epoch(n_views: int, n_examples: int, epoch: int) -> np.ndarray:
+def _step(loop: StageLoop, parts: Parts, number: int, n_batches: int) -> dict[str, float]:
+    """Forward and backward of one batch; the weights move when enough batches were added up."""
+    every = loop.how.accumulation_steps
+    first = number - number % every
+    last = min(first + every, n_batches) - 1
+    if number == first:
+        loop.optimiser.zero_grad()
+    share = last - first + 1
+    own = nullcontext() if number == last else loop.accelerator.no_sync(loop.module)
+    with own:
+        losses: Tensors = loop.module(parts)
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        _refuse_divergence(sum(values.values()), number)
+        loop.ports.combination.backward(
+            losses,
+            [p for p in loop.module.parameters() if p.requires_grad],
+            lambda total: loop.accelerator.backward(total if share == 1 else total / share),
+        )
+    if number == last:
+        _move(loop)
+    return values
+
+
+def _move(loop: StageLoop) -> None:
+    if loop.how.clip_norm or loop.how.clip_value:
+        for part in (loop.model, loop.ports.terms):
+            clip(part.parameters(), norm=loop.how.clip_norm, value=loop.how.clip_value)
+    loop.optimiser.step()
+    for average in loop.ports.averages:
+        average.update(loop.model.state_dict())
+
+
+class _PartsOfEpoch:
+    """The batches of an epoch, put together with target and old examples."""
+
+    def __init__(self, loop: StageLoop, epoch: int, n_batches: int) -> None:
+        self.loop = loop
+        sources = loop.sources
+        self._views = _views_of_epoch(sources.train, epoch)
+        self._memory_rng = np.random.default_rng((*loop.seed, epoch, 2))
+        if loop.ports.needs_unlabelled:
+            assert sources.unlabelled is not None
+            self._target_views = _views_of_epoch(sources.unlabelled, epoch)
+            rng = np.random.default_rng((*loop.seed, epoch, 1))
+            self._target = _cycled(len(sources.unlabelled), n_batches * loop.how.batch_size, rng)
+
+    def of(self, number: int, chosen: np.ndarray, progress: float) -> Parts:
+        """The parts of one step, for this process."""
+        loop, sources = self.loop, self.loop.sources
+        mine = self._mine(chosen)
+        batch = self._on_device(sources.train.batch(mine, self._views[mine]))
+        inputs, wanted = loop.loss.prepare(batch, mine, self._views[mine])
+        unlabelled = None
+        if loop.ports.needs_unlabelled:
+            assert sources.unlabelled is not None
+            first = number * loop.how.batch_size
+            target = self._mine(self._target[first : first + len(chosen)])
+            drawn = sources.unlabelled.batch(target, self._target_views[target])
+            unlabelled = self._on_device(drawn)
+        return Parts(inputs, wanted, progress, unlabelled, self._remembered())
+
+    def _remembered(self) -> Remembered | None:
+        memory, old = self.loop.ports.memory, self.loop.sources.old
+        if memory is None or old is None:
+            return None
+        size = self.loop.ports.options.replay["batch_size"]
+        indices, logits, targets = memory.draw(self._memory_rng, size)
+        mine = self._mine(np.arange(len(indices)))
+        inputs = self._on_device(old.batch(indices[mine], 0 * mine))
+        return Remembered(inputs, *self._on_device([logits[mine], targets[mine]]))
+
+    def _mine(self, indices: np.ndarray) -> np.ndarray:
+        """The share of this process; everyone takes all of what is too little to share."""
+        accelerator = self.loop.accelerator
+        if len(indices) < accelerator.num_processes:
+            return indices
+        return indices[accelerator.process_index :: accelerator.num_processes]
+
+    def _on_device(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [one.to(self.loop.accelerator.device) for one in tensors]
+
+
+def _views_of_epoch(inputs: Inputs, epoch: int) -> np.ndarray:
     """Which view of each example this epoch shows: they take turns, or are new each epoch."""
-    if n_views == 0:
-        return np.full(n_examples, epoch + 1)
-    return (np.arange(n_examples) + epoch) % n_views
+    if inputs.n_views == 0:
+        return np.full(len(inputs), epoch + 1)
+    return (np.arange(len(inputs)) + epoch) % inputs.n_views
 
 
-def _set_rates(optimiser: torch.optim.Optimizer, step: int, total: int, warmup: int) -> None:
-    factor = warmup_cosine(step, total=total, warmup=warmup)
+def _cycled(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` indices below n: whole permutations, one after the other."""
+    rounds = [rng.permutation(n) for _ in range(-(-count // n))]
+    found: np.ndarray = np.concatenate(rounds)
+    return found[:count]
+
+
+def _set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = group["peak_rate"] * factor
 
 
-def _refuse_divergence(loss: float, step: int) -> None:
+def _refuse_divergence(loss: float, batch: int) -> None:
     if not math.isfinite(loss) or loss > 1e4:
         raise UserError(
             "training diverged",
-            where=f"step {step + 1}",
+            where=f"batch {batch + 1} of the epoch",
             got=f"loss {loss}",
             expected="a finite loss",
             fix="lower the learning rate (finetune.optimiser.learning_rate or "
@@ -121,12 +206,12 @@ def _refuse_divergence(loss: float, step: int) -> None:
 
 
 @torch.inference_mode()
-def validation_logits(model: Any, inputs: Inputs, n_examples: int) -> np.ndarray:
+def validation_logits(model: Any, inputs: Inputs) -> np.ndarray:
     """Logits (n, classes) of view 0 of every example."""
     model.eval()
     found = []
-    for start in range(0, n_examples, 64):
-        indices = np.arange(start, min(start + 64, n_examples))
+    for start in range(0, len(inputs), 64):
+        indices = np.arange(start, min(start + 64, len(inputs)))
         views = np.zeros(len(indices), dtype=int)
         batch = [part.to(model.encoder.device) for part in inputs.batch(indices, views)]
         found.append(model.head(inputs.embed(model.encoder, batch)).float().cpu().numpy())

@@ -1,61 +1,175 @@
-"""What one step minimises, made from the objectives that a recipe asks for."""
+"""What the labelled examples are trained for: their labels, or a teacher's answers.
+
+A main loss works in two halves, because the loop puts one forward pass between them: `prepare`
+before it (targets, mixed inputs) and `losses` after it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from regraft.training.examples import Split
 from regraft.transfer.objectives.classification import smooth_targets, soft_cross_entropy
-from regraft.transfer.objectives.distillation import soft_answers
+from regraft.transfer.objectives.cutmix import cut_and_mix
+from regraft.transfer.objectives.distillation import answers_loss
 from regraft.transfer.objectives.mixup import mix
 
-if TYPE_CHECKING:
-    from regraft.training.progressive import StepLoss
+Tensors = dict[str, torch.Tensor]
+
+
+class MainLoss(Protocol):
+    """The loss of the labelled examples, one entry per task: "label", or "label:<task>"."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) class numbers of the training examples."""
+
+    @property
+    def n_classes(self) -> int: ...
+
+    @property
+    def teacher_dim(self) -> int:
+        """Length of a teacher's embeddings, where the loss knows them; else 0."""
+
+    def prepare(
+        self, inputs: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
+    ) -> tuple[list[torch.Tensor], Tensors]:
+        """Inputs to train on and what is wanted of them: "labels" (n, classes), and more."""
+
+    def losses(self, logits: torch.Tensor, wanted: Tensors) -> Tensors:
+        """Scalars to minimise."""
+
+
+@dataclass
+class ClassificationLoss:
+    """Cross-entropy with label smoothing, mixup, CutMix and class weights (each off at 0). With
+    both mixtures every batch gets one of them, drawn with equal chances."""
+
+    labels: np.ndarray
+    n_classes: int
+    class_weights: torch.Tensor | None = None
+    label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    teacher_dim: int = 0
+
+    def prepare(
+        self, inputs: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
+    ) -> tuple[list[torch.Tensor], Tensors]:
+        targets = one_hot(self.labels[indices], self.n_classes)
+        targets = smooth_targets(targets, self.label_smoothing).to(inputs[0].device)
+        inputs, targets = self._mixed(inputs, targets, _generator())
+        return inputs, {"labels": targets}
+
+    def _mixed(
+        self, inputs: list[torch.Tensor], targets: torch.Tensor, rng: np.random.Generator
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        cut = self.cutmix_alpha > 0
+        if cut and self.mixup_alpha > 0:
+            cut = rng.random() < 0.5
+        if cut:
+            return cut_and_mix(inputs, targets, alpha=self.cutmix_alpha, rng=rng)
+        return mix(inputs, targets, alpha=self.mixup_alpha, rng=rng)
+
+    def losses(self, logits: torch.Tensor, wanted: Tensors) -> Tensors:
+        targets = wanted["labels"]
+        weights = self.class_weights.to(targets.device) if self.class_weights is not None else None
+        return {"label": soft_cross_entropy(logits, targets, weights)}
+
+
+@dataclass
+class DistillationLoss:
+    """Soft answers of a teacher, and the labels beside them.
+
+    Attributes
+    ----------
+    answers : (n, views, classes) the teacher's logits of the views that the student sees.
+    embeddings : (n, views, teacher_dim) its embeddings, for a feature hint.
+    variant : of `transfer.objectives.distillation`, with its options.
+    """
+
+    labels: np.ndarray
+    n_classes: int
+    answers: torch.Tensor
+    temperature: float
+    label_weight: float
+    embeddings: torch.Tensor | None = None
+    variant: dict[str, Any] = field(default_factory=lambda: {"variant": "plain"})
+
+    @property
+    def teacher_dim(self) -> int:
+        return 0 if self.embeddings is None else self.embeddings.shape[2]
+
+    def prepare(
+        self, inputs: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
+    ) -> tuple[list[torch.Tensor], Tensors]:
+        targets = one_hot(self.labels[indices], self.n_classes)
+        wanted = {"labels": targets, "answers": self.answers[indices, views]}
+        if self.embeddings is not None:
+            wanted["embeddings"] = self.embeddings[indices, views]
+        return inputs, {name: value.to(inputs[0].device) for name, value in wanted.items()}
+
+    def losses(self, logits: torch.Tensor, wanted: Tensors) -> Tensors:
+        labels = wanted["labels"]
+        soft = answers_loss(
+            logits,
+            wanted["answers"],
+            labels.argmax(1),
+            temperature=self.temperature,
+            **self.variant,
+        )
+        hard = soft_cross_entropy(logits, labels)
+        return {"label": (1 - self.label_weight) * soft + self.label_weight * hard}
 
 
 def classification_loss(
-    split: Split, *, label_smoothing: float, mixup_alpha: float, class_balance: bool
-) -> StepLoss:
-    """Cross-entropy with label smoothing, mixup and class weights (each off at 0)."""
-    weights = torch.from_numpy(split.class_weights()) if class_balance else None
-    targets = _one_hot(split)
-
-    def step_loss(
-        module: nn.Module, batch: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
-    ) -> torch.Tensor:
-        wanted = smooth_targets(targets[indices], label_smoothing).to(batch[0].device)
-        inputs, wanted = mix(batch, wanted, alpha=mixup_alpha, rng=_generator())
-        own = weights.to(wanted.device) if weights is not None else None
-        return soft_cross_entropy(module(inputs), wanted, own)
-
-    return step_loss
+    split: Split,
+    *,
+    label_smoothing: float,
+    mixup_alpha: float,
+    class_balance: bool,
+    cutmix_alpha: float = 0.0,
+) -> ClassificationLoss:
+    """Learn the labels of `split`."""
+    return ClassificationLoss(
+        split.labels,
+        split.n_classes,
+        torch.from_numpy(split.class_weights()) if class_balance else None,
+        label_smoothing,
+        mixup_alpha,
+        cutmix_alpha,
+    )
 
 
 def distillation_loss(
-    split: Split, teacher_logits: np.ndarray, *, temperature: float, label_weight: float
-) -> StepLoss:
-    """Hinton's loss; `teacher_logits` (n, views, classes) are of the views the student sees."""
-    answers = torch.from_numpy(teacher_logits)
-    targets = _one_hot(split)
+    split: Split,
+    teacher_logits: np.ndarray,
+    *,
+    temperature: float,
+    label_weight: float,
+    teacher_embeddings: np.ndarray | None = None,
+    variant: dict[str, Any] | None = None,
+) -> DistillationLoss:
+    """Learn the teacher's answers, and the labels of `split` beside them."""
+    embeddings = None if teacher_embeddings is None else torch.from_numpy(teacher_embeddings)
+    return DistillationLoss(
+        split.labels,
+        split.n_classes,
+        torch.from_numpy(teacher_logits),
+        temperature,
+        label_weight,
+        embeddings,
+        variant or {"variant": "plain"},
+    )
 
-    def step_loss(
-        module: nn.Module, batch: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
-    ) -> torch.Tensor:
-        logits = module(batch)
-        teacher = answers[indices, views].to(logits.device)
-        soft = soft_answers(logits, teacher, temperature=temperature)
-        hard = soft_cross_entropy(logits, targets[indices].to(logits.device))
-        return (1 - label_weight) * soft + label_weight * hard
 
-    return step_loss
-
-
-def _one_hot(split: Split) -> torch.Tensor:
-    return torch.from_numpy(np.eye(split.n_classes, dtype=np.float32)[split.labels])
+def one_hot(labels: np.ndarray, n_classes: int) -> torch.Tensor:
+    """(n, classes) of class numbers (n,)."""
+    return torch.from_numpy(np.eye(n_classes, dtype=np.float32)[labels])
 
 
 def _generator() -> np.random.Generator:

@@ -8,43 +8,28 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from torch import nn
 
 from regraft.progress import note
 from regraft.training.checkpoints import load_checkpoint, save_checkpoint
-from regraft.training.inputs import ImageInputs, Inputs, Views, trunk_inputs
-from regraft.training.loop import StageModule, run_epoch, validation_logits
-from regraft.transfer.optimisers import build_optimiser, parameter_groups
-from regraft.transfer.rates import block_rates
+from regraft.training.loop import StageLoop, run_epoch, validation_logits
+from regraft.training.losses import MainLoss
+from regraft.training.optimisation import Optimisation, accelerator_of, freeze, groups_of
+from regraft.training.ports import Filled, Ports
+from regraft.training.sources import Data, Sources, cuts, stage_sources
+from regraft.training.stage_module import StageModule
+from regraft.training.trunk_store import TrunkStore
+from regraft.transfer.batches import build_sampler
+from regraft.transfer.optimisers import build_optimiser
 from regraft.transfer.stage import Stage
 
-StepLoss = Callable[[nn.Module, list[torch.Tensor], np.ndarray, np.ndarray], torch.Tensor]
 Score = Callable[[np.ndarray], dict[str, float]]
-MAX_CACHE_BYTES = 4 * 2**30
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """How a step is taken; the fields are those of the recipe."""
-
-    kind: str = "adamw"
-    learning_rate: float = 3e-4
-    head_learning_rate: float = 1e-3
-    block_decay: float = 0.8
-    weight_decay: float = 0.01
-    warmup_fraction: float = 0.1
-    batch_size: int = 32
-    clip_norm: float = 1.0
-    keep_statistics: bool = True
-    precision: str = "auto"
 
 
 @dataclass
@@ -57,19 +42,40 @@ class _Progress:
     history: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same over all stages."""
+
+    model: Any
+    stages: Sequence[Stage]
+    ends: list[int | None]
+    data: Data
+    loss: MainLoss
+    score: Score
+    how: Optimisation
+    ports: Filled
+    trunks: TrunkStore | None
+    checkpoint: Path
+    seed: int
+
+    def sources(self, index: int) -> Sources:
+        """What a stage reads, computed with the model's present weights."""
+        stage, end = self.stages[index], self.ends[index]
+        return stage_sources(self.model, stage, end, self.data, self.trunks)
+
+
 def fine_tune(
     model: Any,
-    stages: list[Stage],
+    stages: Sequence[Stage],
     *,
-    train: Views,
-    validation: Views | None,
+    data: Data,
+    loss: MainLoss,
     score: Score,
-    step_loss: StepLoss,
     optimisation: Optimisation,
-    n_views: int,
     work_dir: Path,
     seed: int,
-    reuse_trunk: bool = True,
+    ports: Ports = Ports(),  # noqa: B008 (frozen)
+    trunks: TrunkStore | None = None,
 ) -> dict[str, Any]:
     """Train `model` (`.encoder`, `.head`) in place and return the history (see history.json).
 
@@ -77,39 +83,32 @@ def fine_tune(
     ----------
     score : validation logits (n, classes) to {"val_loss": ..., "val_accuracy": ...}; the epoch
         with the lowest val_loss is kept. Without validation data the last epoch is kept.
-    n_views : augmented views per example that a cached trunk holds; without a trunk, 0 means a
-        new view each epoch.
-    work_dir : checkpoints and the trunk cache; a call with the same folder continues there.
+    ports : extra terms of the loss, gradients, batches and averages; none of them by default.
+    work_dir : holds the checkpoint; a call with the same folder continues there.
+    trunks : where activations of frozen blocks are cached; None computes them in every epoch.
 
     Raises
     ------
     UserError
-        Training diverged, or the disk is full.
+        Training diverged, the disk is full, or a port lacks the examples that it needs.
     """
+    filled = Filled(ports, seed=seed)
+    filled.check(data)
+    ends = cuts(model.encoder, stages, alike=bool(filled.terms))
     checkpoint = work_dir / "checkpoint.pt"
-    sources = _sources(model, stages, train, validation, n_views, work_dir, reuse_trunk)
+    run = _Run(
+        model, stages, ends, data, loss, score, optimisation, filled, trunks, checkpoint, seed
+    )
+    progress = _Progress(0, 0, _candidate(model, "probe", 0, math.inf), [])
     state = load_checkpoint(checkpoint)
-    if state is None:
-        progress = _begin(model, sources, validation, score)
-    else:
+    if stages and (state is None or filled.begins):
+        _begin(run, progress)
+    if state is not None:
+        filled.load_state_dict(state["ports"])
         progress = _Progress(**state["progress"])
         note(f"continuing after stage {progress.stage + 1}, epoch {progress.epoch}")
     for index in range(progress.stage, len(stages)):
-        _run_stage(
-            model,
-            stages[index],
-            index,
-            progress,
-            sources[index],
-            len(train),
-            len(validation) if validation else 0,
-            score=score,
-            step_loss=step_loss,
-            optimisation=optimisation,
-            checkpoint=checkpoint,
-            seed=seed,
-            state=state,
-        )
+        _run_stage(run, index, progress, state)
         state = None
     model.load_state_dict(progress.best["weights"])
     model.eval()
@@ -117,103 +116,127 @@ def fine_tune(
     return {"stages": progress.history, "chosen": chosen}
 
 
-def _begin(
-    model: Any,
-    sources: list[tuple[Inputs, Inputs | None]],
-    validation: Views | None,
-    score: Score,
-) -> _Progress:
-    history: list[dict[str, Any]] = []
-    loss = math.inf
-    if validation is not None and sources and sources[0][1] is not None:
-        found = score(validation_logits(model, sources[0][1], len(validation)))
-        history.append(
-            {
-                "name": "probe",
-                "epochs": [{"epoch": 0, **found}],
-                "trainable_blocks": [],
-                "chosen_epoch": 0,
-            }
-        )
-        loss = found["val_loss"]
-    best = {"weights": _weights(model), "loss": loss, "stage": "probe", "epoch": 0}
-    return _Progress(stage=0, epoch=0, best=best, history=history)
+def _begin(run: _Run, progress: _Progress) -> None:
+    """Measure the weights that the run begins with, and let the ports remember them."""
+    sources = run.sources(0)
+    run.ports.begin(run.model, run.data, sources, run.loss)
+    if sources.validation is None:
+        return
+    found = run.score(validation_logits(run.model, sources.validation))
+    progress.best["loss"] = found["val_loss"]
+    progress.history.append(
+        {
+            "name": "probe",
+            "epochs": [{"epoch": 0, **found}],
+            "trainable_blocks": [],
+            "chosen_epoch": 0,
+        }
+    )
 
 
-def _run_stage(
-    model: Any,
-    stage: Stage,
-    index: int,
-    progress: _Progress,
-    source: tuple[Inputs, Inputs | None],
-    n_train: int,
-    n_validation: int,
-    *,
-    score: Score,
-    step_loss: StepLoss,
-    optimisation: Optimisation,
-    checkpoint: Path,
-    seed: int,
-    state: dict[str, Any] | None,
-) -> None:
-    inputs, validation = source
-    if progress.epoch == 0:
-        model.load_state_dict(progress.best["weights"])
+def _run_stage(run: _Run, index: int, progress: _Progress, state: dict[str, Any] | None) -> None:
+    stage, model = run.stages[index], run.model
+    resumed = state if progress.epoch else None
+    model.load_state_dict(resumed["model"] if resumed else progress.best["weights"])
+    if not resumed:
         progress.history.append(_stage_card(model, stage))
-    trainable = set(stage.trainable)
-    model.encoder.freeze_except(trainable, keep_statistics=optimisation.keep_statistics)
-    optimiser = build_optimiser(optimisation.kind, _groups(model, stage, optimisation))
-    accelerator = _accelerator(optimisation.precision)
-    module, optimiser = accelerator.prepare(StageModule(model, inputs), optimiser)
-    if progress.epoch and state is not None:
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
+        for average in run.ports.averages:
+            average.begin(model.state_dict())
+    sources = run.sources(index)
+    loop = _stage_loop(run, index, sources)
+    if resumed:
+        loop.optimiser.load_state_dict(resumed["optimiser"])
     for epoch in range(progress.epoch, stage.epochs):
-        record = run_epoch(
-            module,
-            optimiser,
-            accelerator,
-            inputs,
-            step_loss,
-            n_examples=n_train,
-            batch_size=optimisation.batch_size,
-            epoch=epoch,
-            n_epochs=stage.epochs,
-            warmup_fraction=optimisation.warmup_fraction,
-            clip_norm=optimisation.clip_norm,
-            seed=(seed, index),
-            description=f"{stage.name}, epoch {epoch + 1}/{stage.epochs}",
-        )
-        if validation is not None:
-            record |= score(validation_logits(model, validation, n_validation))
-        _keep_best(model, stage, record, progress, chosen_by_loss=validation is not None)
+        record = run_epoch(loop, epoch)
+        trained = _averaged(run)
+        if sources.validation is not None:
+            record |= run.score(validation_logits(model, sources.validation))
+        _keep_best(run, stage, record, progress, chosen_by_loss=sources.validation is not None)
+        if trained is not None:
+            model.load_state_dict(trained)
         progress.epoch = epoch + 1
-        if accelerator.is_main_process:
-            save_checkpoint(
-                checkpoint,
-                {
-                    "model": model.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "progress": vars(progress),
-                },
-            )
+        if loop.accelerator.is_main_process:
+            _save(run, loop, progress)
     progress.stage, progress.epoch = index + 1, 0
 
 
+def _stage_loop(run: _Run, index: int, sources: Sources) -> StageLoop:
+    stage, how, ports = run.stages[index], run.how, run.ports
+    freeze(run.model, stage, how)
+    module = StageModule(
+        run.model,
+        sources.train,
+        run.loss,
+        ports.terms,
+        ports.strengths,
+        replay=ports.options.replay,
+        dropout=how.dropout,
+        head_moves=stage.head,
+    )
+    optimiser = build_optimiser(how.kind, groups_of(run.model, stage, how, ports.terms))
+    accelerator = accelerator_of(how.precision)
+    module, optimiser = accelerator.prepare(module, optimiser)
+    sampler = build_sampler(
+        ports.options.sampling,
+        labels=run.loss.labels,
+        n_classes=run.loss.n_classes,
+        n_epochs=stage.epochs,
+        difficulty=run.data.difficulty,
+    )
+    return StageLoop(
+        module=module,
+        model=run.model,
+        optimiser=optimiser,
+        accelerator=accelerator,
+        sources=sources,
+        loss=run.loss,
+        sampler=sampler,
+        ports=ports,
+        how=how,
+        n_epochs=stage.epochs,
+        seed=(run.seed, index),
+        name=stage.name,
+    )
+
+
+def _averaged(run: _Run) -> dict[str, torch.Tensor] | None:
+    """Put the averaged weights into the model for validation; returns the trained ones, which
+    the next epoch continues with, or None where nothing is averaged."""
+    if not run.ports.averages:
+        return None
+    trained = _weights(run.model)
+    state = trained
+    for average in run.ports.averages:
+        average.end_of_epoch(state)
+        state = average.result(state)
+    run.model.load_state_dict(state)
+    return trained
+
+
 def _keep_best(
-    model: Any, stage: Stage, record: dict[str, Any], progress: _Progress, *, chosen_by_loss: bool
+    run: _Run, stage: Stage, record: dict[str, Any], progress: _Progress, *, chosen_by_loss: bool
 ) -> None:
     current = progress.history[-1]
     current["epochs"].append(record)
     if chosen_by_loss and record["val_loss"] >= progress.best["loss"]:
         return
     current["chosen_epoch"] = record["epoch"]
-    progress.best = {
-        "weights": _weights(model),
-        "loss": record.get("val_loss", math.inf),
-        "stage": stage.name,
-        "epoch": record["epoch"],
+    loss = record.get("val_loss", math.inf)
+    progress.best = _candidate(run.model, stage.name, record["epoch"], loss)
+
+
+def _candidate(model: Any, stage: str, epoch: int, loss: float) -> dict[str, Any]:
+    return {"weights": _weights(model), "loss": loss, "stage": stage, "epoch": epoch}
+
+
+def _save(run: _Run, loop: StageLoop, progress: _Progress) -> None:
+    state = {
+        "model": run.model.state_dict(),
+        "optimiser": loop.optimiser.state_dict(),
+        "ports": run.ports.state_dict(),
+        "progress": vars(progress),
     }
+    save_checkpoint(run.checkpoint, state)
 
 
 def _weights(model: Any) -> dict[str, torch.Tensor]:
@@ -222,7 +245,7 @@ def _weights(model: Any) -> dict[str, torch.Tensor]:
 
 def _stage_card(model: Any, stage: Stage) -> dict[str, Any]:
     names = [model.encoder.blocks[index].name for index in sorted(stage.trainable)]
-    size = model.encoder.spec.preprocessing.image_size
+    size = stage.image_size or model.encoder.spec.preprocessing.image_size
     return {
         "name": stage.name,
         "epochs": [],
@@ -230,72 +253,3 @@ def _stage_card(model: Any, stage: Stage) -> dict[str, Any]:
         "image_size": size,
         "chosen_epoch": None,
     }
-
-
-def _groups(model: Any, stage: Stage, how: Optimisation) -> list[dict[str, Any]]:
-    encoder = model.encoder
-    rates = block_rates(
-        sorted(stage.trainable),
-        len(encoder.blocks),
-        last_rate=how.learning_rate * stage.rate_factor,
-        decay=how.block_decay,
-    )
-    groups = parameter_groups(
-        list(model.head.parameters()),
-        rate=how.head_learning_rate * stage.rate_factor,
-        weight_decay=how.weight_decay,
-        name="head",
-    )
-    for index, rate in rates.items():
-        groups += parameter_groups(
-            encoder.parameters_of(index),
-            rate=rate,
-            weight_decay=how.weight_decay,
-            name=encoder.blocks[index].name,
-        )
-    return groups
-
-
-def _accelerator(precision: str) -> Accelerator:
-    """Accelerate decides device and processes; `auto` takes bfloat16 where a GPU has it."""
-    gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    mixed = {"auto": "bf16" if gpu else "no", "bfloat16": "bf16", "float32": "no"}[precision]
-    return Accelerator(mixed_precision=mixed)
-
-
-def _sources(
-    model: Any,
-    stages: list[Stage],
-    train: Views,
-    validation: Views | None,
-    n_views: int,
-    work_dir: Path,
-    reuse_trunk: bool,
-) -> list[tuple[Inputs, Inputs | None]]:
-    """Training and validation inputs of every stage; stages share one cache, cut where the
-    earliest of them begins to train."""
-    ends = [model.encoder.trunk_end(set(stage.trainable)) for stage in stages]
-    plain = (
-        ImageInputs(train, n_views=0 if reuse_trunk else n_views),
-        ImageInputs(validation) if validation else None,
-    )
-    cuts = [end for end in ends if end is not None]
-    if not reuse_trunk or not cuts:
-        return [plain for _ in stages]
-    end = min(cuts)
-    cached = {}
-    for part, views, count in (("train", train, n_views), ("validation", validation, 1)):
-        if views is not None:
-            cached[part] = trunk_inputs(
-                model.encoder,
-                views,
-                end=end,
-                n_views=count,
-                folder=work_dir / f"trunk_{part}",
-                max_bytes=MAX_CACHE_BYTES,
-                description=f"frozen trunk, {part} images",
-            )
-    if cached["train"] is None:
-        return [plain for _ in stages]
-    both = (cached["train"], cached.get("validation") or plain[1])
-    return [both if own is not None else plain for own in ends]

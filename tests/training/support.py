@@ -23,6 +23,13 @@ class Halves:
     def __len__(self) -> int:
         return self.n
 
+    @property
+    def fingerprint(self) -> str:
+        return f"{self.n} {self.size} {self.seed}"
+
+    def at_size(self, image_size: int) -> Halves:
+        return Halves(self.n, image_size, self.seed)
+
     def batch(self, indices: np.ndarray, views: np.ndarray) -> torch.Tensor:
         return torch.stack([self._one(int(i), int(v)) for i, v in zip(indices, views, strict=True)])
 

@@ -20,6 +20,8 @@ from regraft.tasks.image_classification import Classifier
 from regraft.training.losses import classification_loss
 from regraft.training.progressive import Optimisation, fine_tune
 from regraft.training.selection import validation_score
+from regraft.training.sources import Data
+from regraft.training.trunk_store import TrunkStore
 from regraft.transfer.stage import Stage
 from tests.training.support import Halves, classifier, split
 
@@ -37,17 +39,22 @@ def train(
 ) -> dict[str, Any]:
     examples = options.pop("examples", split(TRAIN))
     loss = {"label_smoothing": 0.0, "mixup_alpha": 0.0, "class_balance": False}
+    data = Data(
+        Halves(TRAIN),
+        Halves(VALIDATION, seed=1) if options.pop("validate", True) else None,
+        n_views=2,
+        cached_views=2,
+    )
     return fine_tune(
         model,
         stages,
-        train=Halves(TRAIN),
-        validation=Halves(VALIDATION, seed=1) if options.pop("validate", True) else None,
+        data=replace(data, **options.pop("data", {})),
         score=validation_score(split(VALIDATION).labels),
-        step_loss=classification_loss(examples, **(loss | options.pop("loss", {}))),
+        loss=classification_loss(examples, **(loss | options.pop("loss", {}))),
         optimisation=how,
-        n_views=2,
         work_dir=folder,
         seed=0,
+        trunks=TrunkStore(folder / "trunks", 2**30) if options.pop("reuse_trunk", True) else None,
         **options,
     )
 
@@ -100,18 +107,21 @@ def test_fine_tuning_that_does_not_help_changes_nothing(tmp_path: Path) -> None:
     assert all(value.equal(before[key]) for key, value in model.state_dict().items())
 
 
-def test_strength_zero_is_plain_training_bit_for_bit(tmp_path: Path) -> None:
+def test_without_smoothing_and_mixup_it_is_cross_entropy() -> None:
     from torch.nn.functional import cross_entropy
 
     examples = split(8)
-    loss = classification_loss(examples, label_smoothing=0, mixup_alpha=0, class_balance=False)
     logits = torch.randn(8, 2)
-    found = loss(lambda batch: batch[0], [logits], np.arange(8), np.zeros(8, int))  # type: ignore[arg-type]
+
+    def value(**options: Any) -> torch.Tensor:
+        loss = classification_loss(examples, **options)
+        inputs, wanted = loss.prepare([logits], np.arange(8), np.zeros(8, int))
+        return loss.losses(inputs[0], wanted)["label"]
+
+    found = value(label_smoothing=0, mixup_alpha=0, class_balance=False)
     assert torch.allclose(found, cross_entropy(logits, torch.from_numpy(examples.labels)))
-    on = classification_loss(examples, label_smoothing=0.1, mixup_alpha=0.5, class_balance=True)
     assert not torch.allclose(
-        on(lambda batch: batch[0], [logits], np.arange(8), np.zeros(8, int)),
-        found,  # type: ignore[arg-type]
+        value(label_smoothing=0.1, mixup_alpha=0.5, class_balance=True), found
     )
 
 

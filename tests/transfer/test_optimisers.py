@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from regraft.training.progressive import Optimisation, _groups
+from regraft.training.optimisation import Optimisation, groups_of
 from regraft.transfer.optimisers import build_optimiser, parameter_groups
 from regraft.transfer.plans import stages_of
 from tests.training.support import classifier
@@ -52,7 +52,7 @@ def test_every_block_has_its_rate_and_every_weight_one_group(name: str) -> None:
     stage = stages_of(plan, n)[1]
     model.encoder.freeze_except(set(stage.trainable), keep_statistics=True)
     how = Optimisation(learning_rate=1e-3, head_learning_rate=1e-2, block_decay=0.5)
-    groups = _groups(model, stage, how)
+    groups = groups_of(model, stage, how, nn.ModuleDict())
     rates = {group["name"]: group["peak_rate"] for group in groups}
     names = [block.name for block in model.encoder.blocks]
     assert rates == pytest.approx(

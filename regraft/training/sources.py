@@ -1,0 +1,132 @@
+"""What the stages of a run read: which examples, at which size, through how much of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.backbones.encoder import Encoder
+from regraft.errors import UserError
+from regraft.training.inputs import ImageInputs, Inputs, Views
+from regraft.training.trunk_store import TrunkStore
+from regraft.transfer.stage import Stage
+
+
+@dataclass(frozen=True)
+class Data:
+    """The examples of a run.
+
+    Attributes
+    ----------
+    train : labelled examples.
+    validation : labelled examples that choose the epoch; without them the last one is kept.
+    unlabelled : examples of the target domain, for objectives that read them.
+    old : examples of earlier runs, for what must not be forgotten, with `old_labels` (n,).
+    difficulty : (n,) of the training examples, for a curriculum.
+    n_views : views per example that take turns where nothing is cached; 0 is a new one each epoch.
+    cached_views : views per example that a cached trunk holds.
+    """
+
+    train: Views
+    validation: Views | None = None
+    unlabelled: Views | None = None
+    old: Views | None = None
+    old_labels: np.ndarray | None = None
+    difficulty: np.ndarray | None = None
+    n_views: int = 0
+    cached_views: int = 4
+
+
+@dataclass(frozen=True)
+class Sources:
+    """`Data` as one stage reads it. Validation is always at the backbone's own size, the one that
+    is served; old examples are shown in view 0, the one whose answers are remembered."""
+
+    train: Inputs
+    validation: Inputs | None
+    unlabelled: Inputs | None
+    old: Inputs | None
+
+
+def cuts(encoder: Encoder, stages: Sequence[Stage], *, alike: bool) -> list[int | None]:
+    """Behind which block each stage may be cached; len(blocks) is the embedding, None not at all.
+
+    A stage of the head alone reads embeddings. The others share one cut, where the earliest of
+    them begins to train: computing a second one costs more than it saves in a few epochs. With
+    `alike` all stages read the same thing, because terms of the loss remember its shape.
+
+    The cut of a stage whose trunk an earlier stage has changed is computed with the changed
+    weights, when that stage begins.
+    """
+    n = len(encoder.blocks)
+    own = [n if not s.trainable else encoder.trunk_end(set(s.trainable)) for s in stages]
+    if alike and None in own:
+        return [None for _ in stages]
+    known = [end for end in own if end is not None]
+    shared = known if alike else [end for end in known if end < n]
+    first = min(shared, default=n)
+    return [end if end is None or (end == n and not alike) else first for end in own]
+
+
+def stage_sources(
+    model: Any, stage: Stage, end: int | None, data: Data, trunks: TrunkStore | None
+) -> Sources:
+    """The inputs of one stage, computed with the model's present weights.
+
+    Raises
+    ------
+    UserError
+        The backbone cannot read the stage's image size.
+    """
+    encoder = model.encoder
+    _check_size(encoder, stage)
+    views = {
+        "train": _sized(data.train, stage),
+        "validation": data.validation,
+        "unlabelled": _sized(data.unlabelled, stage),
+        "old": _sized(data.old, stage),
+    }
+    present = {name: own for name, own in views.items() if own is not None}
+    found: dict[str, Inputs] = {}
+    if trunks is not None and end is not None:
+        found = _cached(encoder, present, end, data.cached_views, trunks)
+    for name in present.keys() - found.keys():
+        found[name] = ImageInputs(present[name], n_views=1 if name == "old" else data.n_views)
+    return Sources(**{name: found.get(name) for name in views})  # type: ignore[arg-type]
+
+
+def _cached(
+    encoder: Encoder, views: dict[str, Views], end: int, n_views: int, trunks: TrunkStore
+) -> dict[str, Inputs]:
+    """All parts from the cache, or none: a step reads its parts in one forward pass."""
+    found: dict[str, Inputs] = {}
+    for name, own in views.items():
+        inputs = trunks.inputs(
+            encoder,
+            own,
+            end=end,
+            n_views=n_views if name in ("train", "unlabelled") else 1,
+            description=f"frozen trunk, {name} images",
+        )
+        if inputs is None:
+            return {}
+        found[name] = inputs
+    return found
+
+
+def _sized(views: Views | None, stage: Stage) -> Views | None:
+    return views.at_size(stage.image_size) if views is not None and stage.image_size else views
+
+
+def _check_size(encoder: Encoder, stage: Stage) -> None:
+    if stage.image_size and not encoder.takes_image_size(stage.image_size):
+        raise UserError(
+            "the backbone cannot read this image size",
+            where="finetune.plan.image_sizes",
+            got=str(stage.image_size),
+            expected=f"{encoder.spec.preprocessing.image_size}, the size it was made for",
+            fix="leave image_sizes empty, or take a convolutional backbone",
+        )
