@@ -2,8 +2,8 @@
 
 A block is the unit in which freezing, unfreezing and layer-wise rates are said, numbered from the
 input. timm's own grouping of parameters (`group_matcher`, used by its layer-wise learning rates)
-says which parameters form one unit of depth; families without it are cut at their top-level
-children.
+says which parameters form one unit of depth; families without it are cut at their children and
+grandchildren.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def _parameter_groups(model: Any) -> list[list[str]]:
         return [list(grouped[key]) for key in sorted(grouped)]
     by_child: dict[str, list[str]] = {}
     for name, _ in model.named_parameters():
-        by_child.setdefault(".".join(name.split(".")[:2]), []).append(name)
+        path = name.split(".")[:-1]
+        by_child.setdefault(".".join(path[:2]), []).append(name)
     return list(by_child.values())
 
 

@@ -46,21 +46,27 @@ class BackboneSpec:
 def load_pretrained(
     name: str,
     *,
+    factory: str = "",
     weights: str = "",
     image_size: int = 0,
     mean: list[float] | None = None,
     std: list[float] | None = None,
+    drop_path: float = 0.0,
+    dropout: float = 0.0,
     model_args: dict[str, Any] | None = None,
     taps: int = 3,
 ) -> tuple[BackboneSpec, nn.Module]:
     """The spec and the timm model without classifier, in eval mode, with its weights.
 
+    A `factory` ("package.module:function", see `families`) takes the place of the name.
+
     Raises
     ------
     UserError
-        Unknown name, missing or unfitting weights, hub out of reach.
+        Unknown name or factory, missing or unfitting weights, hub out of reach.
     """
-    arguments = dict(model_args or {})
+    name = factory or name
+    arguments = _regularisation(drop_path, dropout) | (model_args or {})
     if name == "starter":
         found = _from_folder(sorted(STARTERS.glob("*/model.safetensors"))[0], "", arguments)
     elif weights == "random":
@@ -78,28 +84,47 @@ def load_pretrained(
     return spec, model.eval()
 
 
+def _regularisation(drop_path: float, dropout: float) -> dict[str, Any]:
+    """timm's names of stochastic depth (Huang et al., ECCV 2016) and of dropout before the head."""
+    rates = {"drop_path_rate": drop_path, "drop_rate": dropout}
+    return {name: rate for name, rate in rates.items() if rate}
+
+
 def build(architecture: str, model_args: dict[str, Any]) -> nn.Module:
-    """The timm model of this name without classifier, randomly initialised."""
+    """The model of this timm name or factory without classifier, randomly initialised."""
     import timm
 
+    from regraft.backbones.families import from_factory
+
     bare = architecture.removeprefix("timm/")
-    if not timm.is_model(bare.split(".")[0]):
-        near = difflib.get_close_matches(bare.split(".")[0], timm.list_models(), n=3)
-        raise UserError(
-            "unknown backbone",
-            where="backbone.name",
-            got=architecture,
-            expected="`starter` or a timm model name"
-            + (f", e.g. {', '.join(near)}" if near else ""),
-        )
     try:
+        if ":" in bare:
+            made: nn.Module = from_factory(bare, model_args)
+            return made
+        _refuse_unknown(bare)
         return timm.create_model(bare, pretrained=False, num_classes=0, **model_args)
     except TypeError as error:
         raise UserError(
             f"{architecture} does not take these arguments",
-            where="backbone.model_args",
+            where="backbone.model_args, backbone.drop_path or backbone.dropout",
             got=f"{model_args}: {error}",
         ) from error
+
+
+def _refuse_unknown(name: str) -> None:
+    import timm
+
+    bare = name.split(".")[0]
+    if not timm.is_model(bare):
+        near = difflib.get_close_matches(bare, timm.list_models(), n=3)
+        raise UserError(
+            "unknown backbone",
+            where="backbone.name",
+            got=name,
+            expected="`starter` or a timm model name"
+            + (f", e.g. {', '.join(near)}" if near else ""),
+            fix="a network that timm does not know is brought by backbone.factory",
+        )
 
 
 def load_state(model: nn.Module, state: dict[str, Any], where: str) -> None:
@@ -124,12 +149,12 @@ def load_state(model: nn.Module, state: dict[str, Any], where: str) -> None:
 
 def _registered(model: Any) -> dict[str, Any]:
     """What timm knows of the weights that belong to this model's name."""
-    cfg: dict[str, Any] = model.pretrained_cfg
+    cfg: dict[str, Any] = getattr(model, "pretrained_cfg", {})
     return cfg
 
 
 def _classifier_prefixes(model: Any) -> tuple[str, ...]:
-    names = model.pretrained_cfg.get("classifier") or ()
+    names = _registered(model).get("classifier") or ()
     names = (names,) if isinstance(names, str) else tuple(names)
     return tuple(f"{name}." for name in names)
 
@@ -175,7 +200,8 @@ def _from_file(path: Path, name: str, arguments: dict[str, Any]) -> tuple[Backbo
         return model.eval()
 
     model = loaded({})
-    variants = [{}, {"pad_type": "same"}] if _takes_padding(model) and not arguments else [{}]
+    open_padding = _takes_padding(model) and "pad_type" not in arguments
+    variants = [{}, {"pad_type": "same"}] if open_padding else [{}]
     registered = of_timm(_registered(model))
     preprocessing, extra, table = infer_preprocessing(loaded, registered, variants)
     if table:

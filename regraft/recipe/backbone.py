@@ -14,7 +14,11 @@ class BackboneOptions(Options):
     """Which pre-trained encoder, with which weights and which preprocessing."""
 
     name: str = "starter"
-    """`starter` (embedded, needs no hub) or any timm model name."""
+    """`starter` (embedded, needs no hub) or any timm model name; besides timm's also
+    squeezenet1_1_backbone and mobilenetv1_075."""
+    factory: str = ""
+    """`package.module:function`, a function registered with timm's `register_model` that makes a
+    network timm does not know; it takes the place of the name (see regraft/backbones/families)."""
     weights: str = ""
     """Empty: the name's own weights (embedded for the starter, else from the hub). A path: a
     .safetensors file or torch checkpoint with timm's parameter names. `random`: from scratch."""
@@ -24,6 +28,12 @@ class BackboneOptions(Options):
     """Channel means on a 0..1 scale; empty takes the backbone's own (see preprocessing)."""
     std: list[float] = Field(default=[], max_length=3)
     """Channel standard deviations; empty takes the backbone's own."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth while training: share of residual branches left out of the last block,
+    fewer towards the input; an error for a family without it."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the final pooled features set to 0 while training; an error for a family without
+    it."""
     model_args: dict[str, Any] = {}
     """Further keyword arguments for timm.create_model, for example {pad_type: same}."""
 
