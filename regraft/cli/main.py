@@ -111,6 +111,50 @@ def history(name: str, as_json: bool) -> None:
         click.echo(f"{entry['time']}  {entry['outcome']:<8}  {entry['reason']}")
 
 
+@cli.command(name="add-class")
+@click.argument("name")
+@click.argument("label")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option(
+    "--max-drop-pp",
+    default=1.5,
+    show_default=True,
+    type=click.FloatRange(0, 100),
+    help="Points of accuracy that the known classes may lose on their test photos.",
+)
+@click.option(
+    "--manifest",
+    type=click.Path(dir_okay=False),
+    help="manifest.parquet of the champion's training; default: what its run logged.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def add_class(
+    name: str, label: str, folder: str, max_drop_pp: float, manifest: str | None, as_json: bool
+) -> None:
+    """Teach the champion of NAME the class LABEL from the photos in FOLDER.
+
+    Only a row is added to the head: the backbone and the known classes stay as they are. The
+    result is a new version, and the gate decides whether it becomes champion.
+    """
+    from pipelines.arguments import code_version
+    from regraft.steps.add_class import add_class as add
+
+    found = add(
+        name,
+        label,
+        folder,
+        manifest=manifest,
+        max_drop_pp=max_drop_pp,
+        code_version=code_version(),
+    )
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    from regraft.cli.tables import added_class_table
+
+    click.echo(added_class_table(found))
+
+
 @cli.group()
 def bench() -> None:
     """Run the published comparisons again."""

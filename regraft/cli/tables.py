@@ -50,6 +50,24 @@ def cost_table(found: dict[str, Any]) -> str:
     )
 
 
+def added_class_table(found: dict[str, Any]) -> str:
+    """The lines of `regraft add-class`."""
+    old, new, decision = found["old_classes"], found["new_class"], found["decision"]
+    low, high = old["interval_pp"]
+    return "\n".join(
+        [
+            f"{found['label']}: {new['accuracy']:.1%} [{new['low']:.1%}, {new['high']:.1%}] "
+            f"of {new['count']} photos, each unseen by the head that answered",
+            f"known classes: {old['champion_accuracy']:.1%} -> {old['accuracy']:.1%} of "
+            f"{old['count']} test photos, a loss of {old['drop_pp']:.1f} points "
+            f"[{low:.1f}, {high:.1f}]",
+            f"decision: {decision['outcome']} - {decision['reason']}",
+            f"registered as version {decision['candidate_version']}; "
+            f"the champion is version {decision['champion_after']}",
+        ]
+    )
+
+
 def _line(who: str, split: str, figures: dict[str, Any]) -> str:
     found = figures[split]
     low, high = found["interval"]["accuracy"]

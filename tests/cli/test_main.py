@@ -16,7 +16,9 @@ from regraft import __version__
 from regraft.cli import main as command_line
 from regraft.errors import UserError
 
-VERBS = ["run", "recipe", "predict", "history", "compile", "pretrain", "bench"]
+VERBS = [
+    "run", "recipe", "predict", "history", "add-class", "compile", "pretrain", "bench",
+]  # fmt: skip
 RECIPE = Path(__file__).parents[2] / "recipes" / "plant_disease.yaml"
 
 
