@@ -117,7 +117,9 @@ def _step(loop: StageLoop, parts: Parts, number: int, n_batches: int) -> dict[st
 def _move(loop: StageLoop) -> None:
     if loop.how.clip_norm or loop.how.clip_value:
         for part in (loop.model, loop.ports.terms):
-            clip(part.parameters(), norm=loop.how.clip_norm, value=loop.how.clip_value)
+            moving = [one for one in part.parameters() if one.grad is not None]
+            if moving:
+                clip(moving, norm=loop.how.clip_norm, value=loop.how.clip_value)
     loop.optimiser.step()
     for average in loop.ports.averages:
         average.update(loop.model.state_dict())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,8 @@ class Filled:
     def needs_unlabelled(self) -> bool:
         return any(bool(term.needs_unlabelled) for term in self.terms.values())
 
-    def check(self, data: Data) -> None:
-        """Fail before the first step.
+    def used(self, data: Data) -> Data:
+        """`data` without the parts that nothing reads, so that nothing is computed for them.
 
         Raises
         ------
@@ -82,6 +82,11 @@ class Filled:
                 got="0",
                 expected="how many old examples to remember",
             )
+        return replace(
+            data,
+            unlabelled=data.unlabelled if self.needs_unlabelled else None,
+            old=data.old if self.begins else None,
+        )
 
     def begin(self, model: Any, data: Data, sources: Sources, loss: MainLoss) -> None:
         """Let terms and memory learn what they remember of the weights that the run begins with."""

@@ -93,7 +93,7 @@ def fine_tune(
         Training diverged, the disk is full, or a port lacks the examples that it needs.
     """
     filled = Filled(ports, seed=seed)
-    filled.check(data)
+    data = filled.used(data)
     ends = cuts(model.encoder, stages, alike=bool(filled.terms))
     checkpoint = work_dir / "checkpoint.pt"
     run = _Run(
