@@ -137,7 +137,8 @@ def test_cdan_projects_wide_embeddings() -> None:
     assert term(step_of(model, SOURCE, TARGET)).isfinite()
 
 
-def test_cdan_sees_the_classes_where_dann_does_not() -> None:
+@pytest.mark.parametrize("projection", [512, 12])
+def test_cdan_sees_the_classes_where_dann_does_not(projection: int) -> None:
     """Equal embeddings, but the domains' classes are swapped: only the conditional adversary
     can tell."""
     model = toy(dim=6)
@@ -149,9 +150,9 @@ def test_cdan_sees_the_classes_where_dann_does_not() -> None:
     step = step_of(model, x, x)
     swapped = type(step)(model, embed, source, step.targets, 0.0, flipped)
     losses = {}
-    for module in (dann, cdan):
+    for module, options in ((dann, {}), (cdan, {"projection": projection})):
         torch.manual_seed(0)
-        term = module.Term(hidden=32)
+        term = module.Term(hidden=32, **options)
         term.begin(Start(model, embed, start_of(model).old, [x[:1]], np.random.default_rng(0)))
         optimiser = torch.optim.Adam(term.parameters(), lr=0.01)
         for _ in range(150):
@@ -161,7 +162,7 @@ def test_cdan_sees_the_classes_where_dann_does_not() -> None:
             optimiser.step()
         losses[module] = loss.item()
     assert losses[dann] > 0.68, "log 2 = 0.693: the embeddings are the same"
-    assert losses[cdan] < 0.3
+    assert losses[cdan] < 0.4
 
 
 def test_entropy_weighting_trusts_the_confident() -> None:

@@ -188,6 +188,15 @@ def test_lwf_brings_the_answers_back_but_not_the_weights() -> None:
     assert (model.encoder.weight - start.encoder.weight).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("module", [l2_sp, ewc, lwf])
+def test_the_start_is_a_copy_that_does_not_move_with_the_model(module: object) -> None:
+    model, term = toy(), module.Term()  # type: ignore[attr-defined]
+    term.begin(start_of(model))
+    with torch.no_grad():
+        model.encoder.weight.mul_(3)
+    assert term(step_of(model, SOURCE, None)).item() > 0.01
+
+
 def test_lwf_s_reference_stays_as_it_was_whatever_is_asked_of_the_term() -> None:
     model = toy()
     model.encoder = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.5)).eval()
