@@ -155,6 +155,43 @@ def add_class(
     click.echo(added_class_table(found))
 
 
+@cli.command()
+@click.argument("name")
+@click.option(
+    "--onnx", "file", type=click.Path(dir_okay=False), required=True, help="The file to write."
+)
+@click.option("--int8", is_flag=True, help="Quantise the layers to eight bits.")
+@click.option(
+    "--images",
+    type=click.Path(),
+    help="Photos to check on, by class folder; default: those the model's run named.",
+)
+@click.option("--manifest", type=click.Path(dir_okay=False), help="manifest.parquet to check on.")
+@click.option(
+    "--max-drop-pp",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 100),
+    help="Points of accuracy that eight bits may cost.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def export(name: str, file: str, as_json: bool, **options: Any) -> None:
+    """Write the champion of NAME (or NAME@alias, NAME/version, a model folder) as ONNX.
+
+    Graph and model are run on the same photos; nothing is written where they disagree. Resizing
+    and normalisation stay outside the graph: its metadata say how.
+    """
+    from regraft.serving.export import export as write
+
+    found = write(name, file, **options)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    from regraft.cli.tables import export_table
+
+    click.echo(export_table(found))
+
+
 @cli.group()
 def bench() -> None:
     """Run the published comparisons again."""

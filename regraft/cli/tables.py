@@ -68,6 +68,25 @@ def added_class_table(found: dict[str, Any]) -> str:
     )
 
 
+def export_table(found: dict[str, Any]) -> str:
+    """The lines of `regraft export`."""
+    lines = [f"{found['file']}: {found['bytes']:,} bytes, opset {found['opset']}"]
+    for kind in ("float", "int8"):
+        parity = found[kind]
+        if parity:
+            line = (
+                f"{kind:<5} on {found['photos']} photos: logits within "
+                f"{parity['max_logit_difference']:.2g}, {parity['agreement']:.1%} the same answer"
+            )
+            if found["labelled"]:
+                line += (
+                    f", accuracy {parity['accuracy']:.1%}, "
+                    f"a loss of {parity['accuracy_drop_pp']:.1f} points"
+                )
+            lines.append(line)
+    return "\n".join(lines)
+
+
 def _line(who: str, split: str, figures: dict[str, Any]) -> str:
     found = figures[split]
     low, high = found["interval"]["accuracy"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,12 +16,9 @@ from regraft.data.manifest import read_manifest
 from regraft.data.readers import LISTING_COLUMNS
 from regraft.errors import UserError
 from regraft.progress import note
+from regraft.registry.run_files import MANIFEST, run_file
+from regraft.registry.versions import Reference
 
-if TYPE_CHECKING:
-    from regraft.registry.versions import Reference
-
-MANIFEST = "data/manifest.parquet"
-"""Where a run's manifest lies among its artifacts."""
 FEWEST = 4
 """Photos of a new class, as for a first training (data.min_images_per_class)."""
 _SHOWN = 5
@@ -164,22 +160,15 @@ def known_photos(
 
 
 def _logged_manifest(reference: Reference, work: Path) -> Path:
-    from mlflow.exceptions import MlflowException
-
-    from regraft.registry import store
-
-    client = store.connect()
-    run_id = str(client.get_model_version(*reference).run_id)
-    try:
-        with store.quiet():
-            return Path(client.download_artifacts(run_id, MANIFEST, str(work)))
-    except (MlflowException, OSError) as error:
+    found = run_file(reference, MANIFEST, work)
+    if found is None:
         raise UserError(
             "the champion's run did not log the manifest of its training data",
             where=f"{reference.name}/{reference.version}",
             expected=f"the artifact {MANIFEST}",
             fix="name the file with --manifest (manifest.parquet in the output folder of the run)",
-        ) from error
+        )
+    return found
 
 
 def rows_of(manifest: pd.DataFrame, *splits: str) -> pd.DataFrame:
