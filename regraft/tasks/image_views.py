@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torchvision.transforms import v2
 
 from regraft.backbones.preprocessing import Preprocessing
@@ -42,6 +43,7 @@ class ImageViews:
         self.augmentation = augmentation
         self.seed = seed
         self._contents = contents
+        self._last: tuple[int, Image] | None = None
         self._augment = _augmentation(preprocessing, **augmentation)
 
     def __len__(self) -> int:
@@ -66,12 +68,19 @@ class ImageViews:
 
     def pixels(self, index: int, view: int) -> np.ndarray:
         """uint8 (size, size, 3)."""
-        image = open_rgb(self.paths[index])
+        image = self._image(index)
         if view == 0:
             return np.asarray(self.preprocessing.resized(image), dtype=np.uint8)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self._view_seed(index, view))
             return np.asarray(self._augment(image), dtype=np.uint8)
+
+    def _image(self, index: int) -> Image:
+        """The last one is kept: several views of one photo come one after the other, and decoding
+        a photo costs more than a view of it."""
+        if self._last is None or self._last[0] != index:
+            self._last = (index, open_rgb(self.paths[index]))
+        return self._last[1]
 
     def batch(self, indices: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Normalised images (n, 3, size, size)."""
