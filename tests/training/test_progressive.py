@@ -18,6 +18,7 @@ import torch
 from regraft.errors import UserError
 from regraft.tasks.image_classification import Classifier
 from regraft.training.losses import classification_loss
+from regraft.training.ports import Ports
 from regraft.training.progressive import Optimisation, fine_tune
 from regraft.training.selection import validation_score
 from regraft.training.sources import Data
@@ -146,16 +147,32 @@ def test_a_full_disk_is_one_clear_message(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept, "the old checkpoint was lost"
 
 
+EVERY_PORT = Ports(
+    objectives=[
+        {"kind": "dann", "strength": 0.1},
+        {"kind": "pseudo_label", "strength": 0.1, "threshold": 0.6},
+    ],
+    gradients={"kind": "agem"},
+    sampling={"kind": "class_balanced"},
+    replay={"size": 8, "choice": "reservoir", "batch_size": 4, "alpha": 0.5, "beta": 0.5},
+    averaging=[{"kind": "ema", "decay": 0.9}, {"kind": "wise_ft", "alpha": 0.9}],
+)
+EVERY_EXAMPLE = {
+    "unlabelled": Halves(16, seed=2),
+    "old": Halves(12, seed=3),
+    "old_labels": np.arange(12) % 2,
+}
+
 SCRIPT = """
 import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from tests.training.support import classifier
-from tests.training.test_progressive import last_blocks, train
+from tests.training.test_progressive import EVERY_EXAMPLE, EVERY_PORT, last_blocks, train
 model = classifier()
 stages = [last_blocks(model, 2, 3), last_blocks(model, 4, 3)]
-train(model, stages, Path(sys.argv[1]))
+train(model, stages, Path(sys.argv[1]), ports=EVERY_PORT, data=EVERY_EXAMPLE)
 torch.save(model.state_dict(), sys.argv[2])
 """
 
