@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 from regraft.data.examples.leaves import draw_leaf
 from regraft.data.manifest import read_manifest
+from regraft.errors import UserError
 from regraft.steps.detect_shift import detect_shift_between_splits
 from regraft.steps.distill import distill
 from regraft.steps.evaluate import evaluate
@@ -176,3 +178,53 @@ def test_too_few_labels_leave_the_probe_as_the_model(chain: Chain, tmp_path: Pat
 def test_nothing_is_left_in_the_home(chain: Chain) -> None:
     left = [path for path in (chain.home / "work").iterdir() if path.suffix != ".lock"]
     assert left == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"plan": {"kind": "lora", "rank": 2, "blocks": 1, "epochs": 1}},
+        {"plan": {"kind": "surgical", "epochs": 1}},
+        {"plan": {"kind": "scratch", "epochs": 1}},
+        {"sampling": {"kind": "curriculum"}, "averaging": [{"kind": "ema"}]},
+        {"objectives": [{"kind": "l2_sp"}, {"kind": "lwf", "strength": 0}], "dropout": 0.1},
+        {"cache_gb": 0, "cutmix_alpha": 1.0, "accumulation_steps": 2, "clip_value": 0.1},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_recipe_reaches_every_port(
+    chain: Chain, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """Each is another model than the plain one, and is saved as plainly."""
+    options = FINETUNE | {"plan": PLAN | {"epochs": [1]}} | changes
+    finetune(
+        **TASK, manifest=chain.manifest, features=chain.features, options=options, test_views=1,
+        seed=0, code_version="c0de", out_dir=tmp_path,
+    )  # fmt: skip
+    history = read(tmp_path / "history.json")["stages"]
+    assert len(history) == 2
+    assert ("l2_sp" in history[1]["epochs"][0].get("losses", {})) == ("objectives" in changes)
+    names = [set(load_file(folder / "model.safetensors")) for folder in (tmp_path, chain.teacher)]
+    assert names[0] == names[1]
+
+
+def test_a_target_domain_without_unlabelled_rows_is_said(chain: Chain, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="dann needs unlabelled"):
+        finetune(
+            **TASK, manifest=chain.manifest, features=chain.features,
+            options=FINETUNE | {"objectives": [{"kind": "dann"}]}, test_views=1, seed=0,
+            code_version="c0de", out_dir=tmp_path,
+        )  # fmt: skip
+
+
+def test_unlabelled_rows_are_read_by_the_terms_that_need_them(chain: Chain, tmp_path: Path) -> None:
+    rows = pd.read_parquet(chain.manifest)
+    rows.loc[rows["split"] == "test", ["split", "label"]] = ["unlabelled", None]
+    rows.to_parquet(tmp_path / "manifest.parquet")
+    finetune(
+        **TASK, manifest=tmp_path / "manifest.parquet", features=chain.features,
+        options=FINETUNE | {"objectives": [{"kind": "mmd"}]}, test_views=1, seed=0,
+        code_version="c0de", out_dir=tmp_path / "teacher",
+    )  # fmt: skip
+    epoch = read(tmp_path / "teacher" / "history.json")["stages"][1]["epochs"][0]
+    assert epoch["losses"]["mmd"] != 0
