@@ -11,6 +11,7 @@ from regraft.recipe.backbone import BackboneOptions, FeatureOptions
 from regraft.recipe.base import Options
 from regraft.recipe.data import DataOptions
 from regraft.recipe.finetune import FinetuneOptions
+from regraft.recipe.sequence import SequenceOptions
 
 
 class ShiftOptions(Options):
@@ -106,3 +107,5 @@ class Recipe(Options):
     """Measurement and report."""
     gate: GateOptions = GateOptions()
     """The rule for the champion."""
+    sequence: SequenceOptions = SequenceOptions()
+    """Tasks that are learned one after the other."""
