@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.backbone import BackboneOptions, FeatureOptions
 from regraft.recipe.base import Options
 from regraft.recipe.data import DataOptions
+from regraft.recipe.distillation import DistillationOptions
 from regraft.recipe.finetune import FinetuneOptions
 from regraft.recipe.sequence import SequenceOptions
 
@@ -21,39 +21,6 @@ class ShiftOptions(Options):
     """Level of the permutation test."""
     min_auc: float = Field(default=0.7, gt=0.5, lt=1)
     """Smallest effect: how well a classifier tells the samples apart (0.5 is not at all)."""
-
-
-class StudentOptions(BackboneOptions):
-    """The cheaper model. The name `teacher` means the teacher's architecture and weights, made
-    cheaper by a smaller input."""
-
-    name: str = "teacher"
-    """`teacher` (its architecture and weights at a smaller input), `starter`, or a timm name."""
-    image_size: int = Field(default=0, ge=0)
-    """Side of the input in pixels; 0 with the name `teacher` takes about 4/7 of the teacher's."""
-
-
-class DistillationOptions(Options):
-    """Teaching a cheaper student (Hinton et al. 2015)."""
-
-    enabled: bool = True
-    """Whether a student is trained at all."""
-    student: StudentOptions = StudentOptions()
-    """The student's backbone."""
-    epochs: int = Field(default=5, ge=1)
-    """The longest duration; validation may choose an earlier epoch."""
-    temperature: float = Field(default=2.0, gt=0)
-    """Softness of the teacher's answers."""
-    label_weight: float = Field(default=0.2, ge=0, le=1)
-    """Weight of the true labels; the teacher's answers get the rest."""
-    learning_rate: float = Field(default=5e-4, gt=0)
-    """Rate of the student's last block."""
-    block_decay: float = Field(default=0.9, gt=0, le=1)
-    """Each block towards the input learns at this fraction of the next."""
-    batch_size: int = Field(default=32, ge=2)
-    """Images per step."""
-    augmentation: AugmentationOptions = AugmentationOptions()
-    """Views that both see."""
 
 
 class EvaluationOptions(Options):

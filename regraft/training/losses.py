@@ -87,12 +87,16 @@ class DistillationLoss:
 
     Attributes
     ----------
+    labels : (n,); of unlabelled examples the teacher's own choice, which only the variant
+        `decoupled` reads.
+    labelled : (n,) 1 where the label is known; 0 leaves the teacher's answers alone to learn from.
     answers : (n, views, classes) the teacher's logits of the views that the student sees.
     embeddings : (n, views, teacher_dim) its embeddings, for a feature hint.
     variant : of `transfer.objectives.distillation`, with its options.
     """
 
     labels: np.ndarray
+    labelled: torch.Tensor
     n_classes: int
     answers: torch.Tensor
     temperature: float
@@ -108,7 +112,8 @@ class DistillationLoss:
         self, inputs: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
     ) -> tuple[list[torch.Tensor], Tensors]:
         targets = one_hot(self.labels[indices], self.n_classes)
-        wanted = {"labels": targets, "answers": self.answers[indices, views]}
+        wanted = {"labels": targets, "labelled": self.labelled[indices]}
+        wanted["answers"] = self.answers[indices, views]
         if self.embeddings is not None:
             wanted["embeddings"] = self.embeddings[indices, views]
         return inputs, {name: value.to(inputs[0].device) for name, value in wanted.items()}
@@ -122,7 +127,7 @@ class DistillationLoss:
             temperature=self.temperature,
             **self.variant,
         )
-        hard = soft_cross_entropy(logits, labels)
+        hard = soft_cross_entropy(logits, labels * wanted["labelled"][:, None])
         return {"label": (1 - self.label_weight) * soft + self.label_weight * hard}
 
 
@@ -154,10 +159,13 @@ def distillation_loss(
     teacher_embeddings: np.ndarray | None = None,
     variant: dict[str, Any] | None = None,
 ) -> DistillationLoss:
-    """Learn the teacher's answers, and the labels of `split` beside them."""
+    """Learn the teacher's answers, and the labels of `split` beside them. Answers beyond the
+    examples of `split` are of unlabelled ones."""
     embeddings = None if teacher_embeddings is None else torch.from_numpy(teacher_embeddings)
+    choices = teacher_logits[len(split) :, 0].argmax(1)
     return DistillationLoss(
-        split.labels,
+        np.concatenate([split.labels, choices]),
+        torch.from_numpy(np.repeat([1.0, 0.0], [len(split), len(choices)]).astype(np.float32)),
         split.n_classes,
         torch.from_numpy(teacher_logits),
         temperature,

@@ -16,8 +16,8 @@ from pipelines.training import training_pipeline
 from regraft.recipe import Recipe
 from regraft.recipe.backbone import BackboneOptions
 from regraft.recipe.data import DataOptions
+from regraft.recipe.distillation import DistillationOptions
 from regraft.recipe.finetune import FinetuneOptions
-from regraft.recipe.model import DistillationOptions
 from regraft.steps.options import typed
 
 SECTIONS: dict[str, Any] = {

@@ -1,0 +1,51 @@
+"""Options of distillation: which student, what it learns from the teacher, and how long."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from regraft.recipe.augmentation import AugmentationOptions
+from regraft.recipe.backbone import BackboneOptions
+from regraft.recipe.base import Options
+from regraft.recipe.objectives import FeatureHint, PlainAnswers, SoftAnswers
+
+
+class StudentOptions(BackboneOptions):
+    """The cheaper model. The name `teacher` means the teacher's architecture and weights, made
+    cheaper by a smaller input."""
+
+    name: str = "teacher"
+    """`teacher` (its architecture and weights at a smaller input), `starter`, or a timm name."""
+    image_size: int = Field(default=0, ge=0)
+    """Side of the input in pixels; 0 with the name `teacher` takes about 4/7 of the teacher's."""
+
+
+class DistillationOptions(Options):
+    """Teaching a cheaper student (Hinton et al. 2015)."""
+
+    enabled: bool = True
+    """Whether a student is trained at all."""
+    student: StudentOptions = StudentOptions()
+    """The student's backbone."""
+    answers: SoftAnswers = PlainAnswers()
+    """How the teacher's answers are learned: plain, decoupled or standardised."""
+    hint: FeatureHint = FeatureHint(strength=0.0)
+    """The teacher's embeddings as a further lesson; strength 0 leaves it out."""
+    ensemble_seeds: list[int] = []
+    """Seeds of further teachers, fine-tuned as the recipe says: the student learns the mean of
+    all answers. Each costs another fine-tuning."""
+    epochs: int = Field(default=5, ge=1)
+    """The longest duration; validation may choose an earlier epoch."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Softness of the teacher's answers."""
+    label_weight: float = Field(default=0.2, ge=0, le=1)
+    """Weight of the true labels; the teacher's answers get the rest. Unlabelled images of the
+    target domain are learned from the teacher's answers alone."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Rate of the student's last block."""
+    block_decay: float = Field(default=0.9, gt=0, le=1)
+    """Each block towards the input learns at this fraction of the next."""
+    batch_size: int = Field(default=32, ge=2)
+    """Images per step."""
+    augmentation: AugmentationOptions = AugmentationOptions()
+    """Views that both see."""
