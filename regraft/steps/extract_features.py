@@ -45,11 +45,11 @@ def extract_features(
     with modelling():
         plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
         augmented = _augmented(task, encoder, rows, features, seed)
-        probe = fit_probe(rows, averaged, seed=seed, augmented=augmented)
+        probe = fit_probe(rows, averaged, seed=seed, augmented=augmented, kind=features["head"])
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     encoder.save(out / "backbone")
     scale = 1 / _temperature(probe)  # so that fine-tuning begins with calibrated logits
-    np.savez(out / "probe.npz", weight=probe.head.weight * scale, bias=probe.head.bias * scale)
+    np.savez(out / "probe.npz", **probe.head.scaled(scale).arrays())
     _write(out / "probe.json", probe.summary())
     with modelling():
         ranking = _ranked(task, rows, averaged, cost, backbone, features, seed)

@@ -17,6 +17,7 @@ here. The paper's `-F` variant, in which the keys learn, is what fine-tuning doe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class CacheModel:
         """The same head on features `x @ basis` with orthonormal rows `basis` (rank, dim)."""
         return replace(self, linear=self.linear.mapped(basis), keys=self.keys @ basis)
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, Any]:
         """What `Classifier.set_head` takes and an .npz file holds."""
         own = {"keys": self.keys, "values": self.values}
         numbers = {"alpha": np.asarray(self.alpha), "beta": np.asarray(self.beta)}

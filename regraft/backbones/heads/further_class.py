@@ -32,7 +32,7 @@ from scipy.special import expit, logsumexp
 from regraft.backbones.heads.linear import Array, span
 from regraft.shift.cross_validation import assign_folds, fold_numbers
 
-STRENGTHS = (10.0, 100.0, 1000.0, 10000.0)
+STRENGTHS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 DEFAULT_STRENGTH = 100.0
 
 

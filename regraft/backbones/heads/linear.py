@@ -41,7 +41,7 @@ class LinearHead:
         """The same head on features `x @ basis` with orthonormal rows `basis` (rank, dim)."""
         return replace(self, weight=self.weight @ basis)
 
-    def arrays(self) -> dict[str, Array]:
+    def arrays(self) -> dict[str, Any]:
         """What `Classifier.set_head` takes and an .npz file holds."""
         return {"weight": self.weight, "bias": self.bias}
 
