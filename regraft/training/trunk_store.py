@@ -62,6 +62,7 @@ class TrunkStore:
         UserError
             The disk is full.
         """
+        encoder.eval()  # batch norm must not measure what is only looked at
         sample = views.batch(np.array([0]), np.array([0]))
         sample = sample.to(encoder.device).contiguous(memory_format=torch.channels_last)
         whole = end >= len(encoder.blocks)
@@ -159,7 +160,6 @@ def _fill(
     n, n_views = arrays[0].shape[:2]
     pairs = [(i, v) for i in range(n) for v in range(n_views)]
     batches = [np.array(pairs[i : i + _BATCH]) for i in range(0, len(pairs), _BATCH)]
-    encoder.eval()
     for pair in track(batches, description, total=len(batches)):
         x = views.batch(pair[:, 0], pair[:, 1]).to(encoder.device)
         found = compute(x.contiguous(memory_format=torch.channels_last))

@@ -94,6 +94,15 @@ def test_statistics_of_frozen_norms_matter(store: TrunkStore) -> None:
     assert len(entries(store)) == 2
 
 
+def test_looking_moves_no_statistics(store: TrunkStore) -> None:
+    model = classifier()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.encoder.freeze_except(set(range(len(model.encoder.blocks))), keep_statistics=False)
+    model.train()
+    ask(store, Halves(N), model)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize("other", [Halves(N, seed=1), Halves(N + 1), Halves(N, size=48)])
 def test_other_views_are_another_entry(store: TrunkStore, other: Halves) -> None:
     ask(store, Halves(N), classifier())
