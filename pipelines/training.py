@@ -77,9 +77,9 @@ def training_pipeline(*, with_student: bool) -> Any:
         models = {"teacher": tuned.outputs["teacher"]}
         if with_student:
             taught = distil(
-                task=task, dataset=dataset, teacher=models["teacher"], distillation=distillation,
-                threads=threads, seed=seed, code_version=code_version,
-                weights_version=weights_version,
+                task=task, dataset=dataset, embeddings=embeddings, teacher=models["teacher"],
+                distillation=distillation, finetune=finetune, threads=threads, seed=seed,
+                code_version=code_version, weights_version=weights_version,
             )  # fmt: skip
             models["student"] = taught.outputs["student"]
         measured = evaluate(

@@ -9,8 +9,10 @@ from components.base import component
 def distillation(
     task: str,
     dataset: dsl.Input[dsl.Dataset],
+    embeddings: dsl.Input[dsl.Artifact],
     teacher: dsl.Input[dsl.Model],
     distillation: dict,
+    finetune: dict,
     threads: int,
     seed: int,
     code_version: str,
@@ -22,8 +24,10 @@ def distillation(
     Args:
         task: Kind of task.
         dataset: Output of data_validation.
+        embeddings: Output of feature_extraction, that further teachers begin with.
         teacher: Output of progressive_finetune.
         distillation: The recipe's distillation section.
+        finetune: The recipe's finetune section, for further teachers.
         threads: CPU threads; 0 takes all.
         seed: Seed of views and batches.
         code_version: Hash of the library, part of the cache key.
@@ -39,8 +43,10 @@ def distillation(
         distill(
             task=task,
             manifest=Path(dataset.path, "manifest.parquet"),
+            features=embeddings.path,
             teacher=teacher.path,
             options=distillation,
+            finetune=finetune,
             threads=threads,
             seed=seed,
             code_version=code_version,

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from regraft.data.manifest import read_manifest
-from regraft.recipe.model import DistillationOptions
+from regraft.recipe.distillation import DistillationOptions
 from regraft.steps.options import typed
+
+if TYPE_CHECKING:
+    from regraft.steps.teachers import Teachers
+    from regraft.training.examples import Split
+    from regraft.training.losses import DistillationLoss
 
 
 def distill(
     *,
     task: str,
     manifest: str | Path,
+    features: str | Path,
     teacher: str | Path,
     options: dict[str, Any],
+    finetune: dict[str, Any],
     threads: int,
     seed: int,
     code_version: str,
@@ -27,6 +35,12 @@ def distill(
     """Write the student's model folder and history.json into `out_dir`.
 
     `teacher` is the model folder of the fine-tuning, `options` the recipe's distillation section.
+    `features` (the folder of the feature extraction) and `finetune` (the recipe's section) are
+    what further teachers of an ensemble are made from.
+
+    The student learns from the training examples and, where a target domain is given, from its
+    unlabelled images. Its head is first fitted to the teacher's answers in closed form; then all
+    of it learns them, as long as that helps on examples it does not learn from.
 
     Raises
     ------
@@ -36,99 +50,159 @@ def distill(
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
+    from regraft.steps.teachers import Teachers, further_teachers
     from regraft.steps.workspace import digest, work_dir
     from regraft.tasks import task_module
-    from regraft.training.examples import Split, split_of
-    from regraft.training.losses import distillation_loss
-    from regraft.training.optimisation import Optimisation
-    from regraft.training.progressive import fine_tune
-    from regraft.training.selection import validation_score
-    from regraft.training.sources import Data
-    from regraft.transfer.plans import stages_of
+    from regraft.training.examples import split_of
 
     options = typed(DistillationOptions, options)
     use_threads(threads)
     module, rows = task_module(task), read_manifest(Path(manifest))
     device = use_device()
     master = module.load_model(Path(teacher)).to(device)
-    student = _student(module, master, options["student"]).to(device)
     train, validation = (split_of(rows, name, master.classes) for name in ("train", "val"))
-    augmentation = options["augmentation"]
-    seen = module.training_views(master.encoder, train.rows, augmentation, seed=seed)
-
-    def views(split: Split) -> Any:
-        return module.training_views(student.encoder, split.rows, augmentation, seed=seed)
-
-    with (
-        work_dir(
-            "distill",
-            manifest=digest(manifest),
-            options=options,
-            seed=seed,
-            code=code_version,
-            teacher=digest(Path(teacher, "model.safetensors")),
-        ) as folder,
-        modelling(),
-    ):
-        answers = _answers(module, master, seen, augmentation["cached_views"], folder)
-        history = fine_tune(
-            student,
-            stages_of({"kind": "full", "epochs": options["epochs"]}, len(student.encoder.blocks)),
-            data=Data(
-                train=views(train),
-                validation=views(validation) if len(validation) else None,
-                n_views=augmentation["cached_views"],
-            ),
-            score=validation_score(validation.labels),
-            loss=distillation_loss(
-                train,
-                answers,
-                temperature=options["temperature"],
-                label_weight=options["label_weight"],
-            ),
-            optimisation=Optimisation(
-                learning_rate=options["learning_rate"],
-                block_decay=options["block_decay"],
-                batch_size=options["batch_size"],
-            ),
-            work_dir=folder,
-            seed=seed,
+    with work_dir(
+        "distill",
+        manifest=digest(manifest),
+        options=options,
+        seed=seed,
+        code=code_version,
+        teacher=digest(Path(teacher, "model.safetensors")),
+    ) as folder:
+        further = further_teachers(
+            options["ensemble_seeds"],
+            folder,
+            task=task,
+            manifest=manifest,
+            features=features,
+            options=finetune,
+            test_views=master.test_views,
+            code_version=code_version,
         )
-        student.temperature = master.temperature
-        save_trained(module, student, validation, history, Path(out_dir))
+        models = [master, *(module.load_model(one).to(device) for one in further)]
+        teachers = Teachers(module, models, options["augmentation"], seed, folder)
+        student = _student(module, master, options["student"]).to(device)
+        with modelling():
+            history = _teach(student, teachers, _lesson(rows, train, validation), options)
+            save_trained(module, student, validation, history, Path(out_dir))
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What the student learns from, and what its epoch is chosen by: labelled rows, and behind
+    them unlabelled ones of the target domain."""
+
+    train: Split
+    taught: pd.DataFrame
+    validation: Split
+    judged: pd.DataFrame
+
+
+def _lesson(rows: pd.DataFrame, train: Split, validation: Split) -> _Lesson:
+    """Every seventh group of the unlabelled rows judges, the others teach."""
+    unlabelled = rows[rows["split"] == "unlabelled"]
+    numbers = np.unique(unlabelled["group"].to_numpy(str), return_inverse=True)[1]
+    judges = numbers % 7 == 6
+    return _Lesson(
+        train,
+        pd.concat([train.rows, unlabelled[~judges]], ignore_index=True),
+        validation,
+        pd.concat([validation.rows, unlabelled[judges]], ignore_index=True),
+    )
+
+
+def _teach(
+    student: Any, teachers: Teachers, lesson: _Lesson, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Train the student in place and return the history."""
+    from regraft.training.optimisation import Optimisation
+    from regraft.training.ports import Ports
+    from regraft.training.progressive import fine_tune
+    from regraft.training.sources import Data
+    from regraft.transfer.plans import stages_of
+
+    answers = teachers.answers(lesson.taught, teachers.n_views, "answers")
+    _fit_head(student, teachers, lesson.taught, answers)
+    return fine_tune(
+        student,
+        stages_of({"kind": "full", "epochs": options["epochs"]}, len(student.encoder.blocks)),
+        data=Data(
+            train=teachers.views(student, lesson.taught),
+            validation=teachers.views(student, lesson.judged) if len(lesson.judged) else None,
+            n_views=teachers.n_views,
+        ),
+        score=_score(teachers, lesson),
+        loss=_loss(teachers, lesson, answers, options),
+        optimisation=Optimisation(
+            learning_rate=options["learning_rate"],
+            block_decay=options["block_decay"],
+            batch_size=options["batch_size"],
+        ),
+        ports=Ports(objectives=[options["hint"]]),
+        work_dir=teachers.folder,
+        seed=teachers.seed,
+    )
+
+
+def _fit_head(student: Any, teachers: Teachers, rows: pd.DataFrame, answers: np.ndarray) -> None:
+    """Let the student answer as the teachers do, as far as a new head alone can."""
+    from regraft.training.student_head import chosen_examples, student_head
+
+    chosen = chosen_examples(*answers.shape[:2])
+    own = rows.iloc[chosen]
+    embeddings = teachers.module.embeddings_of_views(
+        student.encoder, teachers.views(student, own), list(range(teachers.n_views))
+    )
+    head = student_head(embeddings, answers[chosen], own["group"].tolist())
+    student.set_head(head.weight, head.bias)
+    student.temperature = teachers.temperature
+
+
+def _score(teachers: Teachers, lesson: _Lesson) -> Any:
+    from scipy.special import softmax
+
+    from regraft.training.selection import validation_score
+
+    unlabelled = lesson.judged[len(lesson.validation) :]
+    if not len(unlabelled):
+        return validation_score(lesson.validation.labels)
+    logits = teachers.answers(unlabelled, 1, "judged")[:, 0]
+    return validation_score(lesson.validation.labels, softmax(logits / teachers.temperature, 1))
+
+
+def _loss(
+    teachers: Teachers, lesson: _Lesson, answers: np.ndarray, options: dict[str, Any]
+) -> DistillationLoss:
+    from regraft.training.losses import distillation_loss
+
+    hinted = options["hint"]["strength"] > 0
+    return distillation_loss(
+        lesson.train,
+        answers,
+        temperature=options["temperature"],
+        label_weight=options["label_weight"],
+        teacher_embeddings=teachers.embeddings(lesson.taught, "embeddings") if hinted else None,
+        variant=options["answers"],
+    )
 
 
 def _student(module: Any, teacher: Any, options: dict[str, Any]) -> Any:
-    """The student before it learns. Named `teacher` it is a copy at a smaller input size; any
-    other backbone begins with its own weights and the teacher's knowledge has to be learned."""
+    """The student before it learns. Named `teacher` its encoder is a copy for a smaller input; any
+    other begins with its own pre-trained weights. The head is still to come."""
     from regraft.backbones.encoder import Encoder
     from regraft.backbones.loading import build, load_pretrained
 
     spec = teacher.encoder.spec
-    if options["name"] != "teacher":
+    if options["name"] != "teacher" or options["factory"]:
         encoder = Encoder(*load_pretrained(**options, taps=spec.taps))
         return module.new_model(encoder, teacher.classes, test_views=1)
     size = options["image_size"] or _cheaper_size(spec.preprocessing.image_size)
     spec = replace(spec, preprocessing=replace(spec.preprocessing, image_size=size))
     encoder = Encoder(spec, build(spec.architecture, spec.model_args))
-    student = module.new_model(encoder, teacher.classes, test_views=1)
-    student.load_state_dict(teacher.state_dict())
-    return student
+    encoder.load_state_dict(teacher.encoder.state_dict())
+    return module.new_model(encoder, teacher.classes, test_views=1)
 
 
 def _cheaper_size(image_size: int) -> int:
     """About 4/7 of the teacher's side, a multiple of 32: a third of the arithmetic."""
     return max(round(image_size * 4 / 7 / 32) * 32, 32)
-
-
-def _answers(module: Any, teacher: Any, views: Any, n_views: int, folder: Path) -> np.ndarray:
-    """The teacher's logits (n, views, classes) of every view the student will see; kept in
-    `folder`, so that a resumed run does not ask again."""
-    path = folder / "answers.npy"
-    if path.is_file():
-        return np.asarray(np.load(path))
-    answers = module.logits_of_views(teacher, views, n_views)
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, answers)
-    partial.replace(path)
-    return np.asarray(answers)

@@ -75,8 +75,9 @@ def run(chain: Chain) -> Chain:
         seed=0, code_version="c0de", out_dir=chain.teacher,
     )  # fmt: skip
     distill(
-        **TASK, manifest=chain.manifest, teacher=chain.teacher, options={"epochs": 1}, threads=1,
-        seed=0, code_version="c0de", out_dir=chain.student,
+        **TASK, manifest=chain.manifest, features=chain.features, teacher=chain.teacher,
+        options={"epochs": 1}, finetune=FINETUNE, threads=1, seed=0, code_version="c0de",
+        out_dir=chain.student,
     )  # fmt: skip
     measure(chain, chain.measured, student=chain.student)
     return chain
