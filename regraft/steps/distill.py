@@ -47,6 +47,8 @@ def distill(
     UserError
         The student's weights are missing, training diverged, or the disk is full.
     """
+    import torch
+
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
@@ -81,6 +83,7 @@ def distill(
         )
         models = [master, *(module.load_model(one).to(device) for one in further)]
         teachers = Teachers(module, models, options["augmentation"], seed, folder)
+        torch.manual_seed(seed)  # a student may begin with random weights
         student = _student(module, master, options["student"]).to(device)
         with modelling():
             history = _teach(student, teachers, _lesson(rows, train, validation), options)
