@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = """cli steps monitoring serving registry evaluation training transfer tasks backbones shift
-data recipe progress errors""".split()
+ROOMS = """cli bench steps monitoring serving registry evaluation training transfer tasks backbones
+shift data recipe progress errors""".split()
 SAME_FLOOR = {"monitoring": "serving", "serving": "monitoring"}
 HEAVY = set(
     """torch torchvision timm mlflow great_expectations evidently transformers sklearn matplotlib

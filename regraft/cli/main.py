@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from regraft import __version__
+from regraft.cli.bench import bench
 from regraft.errors import UserError
 
 
@@ -192,28 +193,41 @@ def export(name: str, file: str, as_json: bool, **options: Any) -> None:
     click.echo(export_table(found))
 
 
-@cli.group()
-def bench() -> None:
-    """Run the published comparisons again."""
+cli.add_command(bench)
 
 
-@bench.command()
+@cli.command()
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--out", type=click.Path(file_okay=False), default="runs/bench-cost")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
-def cost(recipe: str, overrides: tuple[str, ...], out: str, as_json: bool) -> None:
-    """Compare the cost of the whole pipeline with one plain training loop, in CPU seconds.
+@click.option(
+    "--out", type=click.Path(file_okay=False), help="Folder of the run; default runs/NAME-sequence."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print sequence.json instead of a table.")
+def sequence(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: bool) -> None:
+    """Learn the tasks of RECIPE one after the other, and measure what is kept.
 
-    The loop is what an engineer would write by hand: three epochs of a new head, three of the last
-    third, evaluate (pipelines/plain_loop.py). Nothing is taken from the cache.
+    The recipe's section `sequence` names tasks, method and memory; naive and joint training run
+    beside it. The same command continues a run that was interrupted after its last epoch.
     """
-    from pipelines.bench import cost as measure
-    from regraft.cli.tables import cost_table
+    from pipelines.arguments import code_version
     from regraft.recipe import load_recipe
+    from regraft.steps.sequence import sequence as learn
 
-    found = measure(load_recipe(recipe, list(overrides)), Path(out))
-    click.echo(json.dumps(found, indent=2) if as_json else cost_table(found))
+    checked = load_recipe(recipe, list(overrides))
+    sections = checked.model_dump(mode="json")
+    found = learn(
+        **{name: sections[name] for name in ("task", "data", "backbone", "features", "finetune")},
+        options=sections["sequence"],
+        seed=checked.seed,
+        code_version=code_version(),
+        out_dir=Path(out or f"runs/{checked.name}-sequence"),
+    )
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    from regraft.cli.tables import sequence_table
+
+    click.echo(sequence_table(found))
 
 
 @cli.command(name="compile")

@@ -50,6 +50,23 @@ def cost_table(found: dict[str, Any]) -> str:
     )
 
 
+def bench_table(rows: list[dict[str, Any]]) -> str:
+    """The lines of `regraft bench shots` and `regraft bench strategies`."""
+    width = max(len(row["cell"]) for row in rows)
+    lines = [f"{'cell':<{width}}  {'mean (95 %)':<22} {'figure':<16} {'CPU s':>7} {'seeds':>5}"]
+    for row in rows:
+        if row["mean"] is None:
+            lines.append(f"{row['cell']:<{width}}  failed: {row['error']}")
+            continue
+        found = f"{row['mean']:.3f}"
+        found += "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+        lines.append(
+            f"{row['cell']:<{width}}  {found:<22} {row['metric']:<16} {row['cpu_seconds']:>7.1f} "
+            f"{row['seeds']:>5}" + (f"  a seed failed: {row['error']}" if "error" in row else "")
+        )
+    return "\n".join(lines)
+
+
 def added_class_table(found: dict[str, Any]) -> str:
     """The lines of `regraft add-class`."""
     old, new, decision = found["old_classes"], found["new_class"], found["decision"]
@@ -85,6 +102,28 @@ def export_table(found: dict[str, Any]) -> str:
                 )
             lines.append(line)
     return "\n".join(lines)
+
+
+def sequence_table(found: dict[str, Any]) -> str:
+    """The lines of `regraft sequence`: of each method the accuracy on every task after each task,
+    then what these come to."""
+    names = [task["name"] for task in found["tasks"]]
+    width = max(12, *(len(name) for name in names))
+    lines = []
+    for method, one in found["methods"].items():
+        shown = method + ("*" if method == found["method"] else "")
+        lines += ["", f"{shown:<20} " + " ".join(f"{name:>{width}}" for name in names)]
+        for after, row in zip(names, one["accuracy"], strict=True):
+            lines.append(f"  after {after:<12} " + " ".join(f"{x:>{width}.1%}" for x in row))
+    columns = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
+    heads = ("average", "backward", "forward", "forgetting", "below joint", "remembered")
+    lines += ["", f"{'':<12} " + " ".join(f"{head:>11}" for head in heads)]
+    for method, one in found["methods"].items():
+        figures = [f"{100 * one[name]:.1f}" for name in columns]
+        below = one.get("below_joint_pp")
+        figures += ["" if below is None else f"{below:.1f}", str(one["remembered"])]
+        lines.append(f"{method:<12} " + " ".join(f"{value:>11}" for value in figures))
+    return "\n".join([*lines[1:], "in points of accuracy; remembered: examples at the end"])
 
 
 def _line(who: str, split: str, figures: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""What Regraft does: each file has `measure(prepared, **options) -> figures`."""

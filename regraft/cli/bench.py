@@ -1,0 +1,138 @@
+"""`regraft bench`: the published comparisons, run again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.group()
+def bench() -> None:
+    """Run the published comparisons again."""
+
+
+@bench.command()
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--out", type=click.Path(file_okay=False), default="runs/bench-cost")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def cost(recipe: str, overrides: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Compare the cost of the whole pipeline with one plain training loop, in CPU seconds.
+
+    The loop is what an engineer would write by hand: three epochs of a new head, three of the last
+    third, evaluate (pipelines/plain_loop.py). Nothing is taken from the cache.
+    """
+    from pipelines.bench import cost as measure
+    from regraft.cli.tables import cost_table
+    from regraft.recipe import load_recipe
+
+    found = measure(load_recipe(recipe, list(overrides)), Path(out))
+    click.echo(json.dumps(found, indent=2) if as_json else cost_table(found))
+
+
+def _table_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows."),
+        click.option(
+            "--out",
+            type=click.Path(file_okay=False),
+            help="Folder of table.md, log.txt and what is finished; default runs/bench-NAME.",
+        ),
+        click.option(
+            "--cells",
+            multiple=True,
+            metavar="GLOB",
+            help="Only the cells with such a name, for example 'lab 5 *'; may be repeated.",
+        ),
+        click.option(
+            "--dear-seeds",
+            default=1,
+            show_default=True,
+            type=click.IntRange(1),
+            help="The same for the cells that train a whole network.",
+        ),
+        click.option(
+            "--seeds",
+            default=5,
+            show_default=True,
+            type=click.IntRange(1),
+            help="How often a cell is measured; every seed draws another split.",
+        ),
+        click.option(
+            "--weights",
+            multiple=True,
+            metavar="NAME=FILE",
+            help="Backbones, the main one first (NAME alone: its own weights); default: "
+            "mobilenetv2_100 and mobilenetv1_075 in $REGRAFT_DATA/weights.",
+        ),
+        click.option(
+            "--data",
+            type=click.Path(file_okay=False),
+            help="Folder with lab/CLASS/* and field/CLASS/*; default $REGRAFT_DATA/plants.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@bench.command()
+@_table_options
+def shots(**options: Any) -> None:
+    """Compare methods with 1, 5, 10, 20 and 100 photos per class.
+
+    Prints one row per cell: mean accuracy on the test photos with its 95 % interval (over the
+    seeds; with one seed over the photos), as fractions of 1, and CPU seconds of the training,
+    feature extraction included (that of the test photos too, which flatters the others). The same
+    command continues where an interrupted one stopped.
+    """
+    _print_table("shots", **options)
+
+
+@bench.command()
+@_table_options
+def strategies(**options: Any) -> None:
+    """Compare plans, regularisation, adaptation, the trunk cache and students.
+
+    Prints one row per cell: the mean of the figure that the row names, with its 95 % interval (over
+    the seeds; with one seed over the photos), as fractions of 1, and CPU seconds of the training,
+    feature extraction included. The same command continues where an interrupted one stopped.
+    """
+    _print_table("strategies", **options)
+
+
+def _print_table(
+    name: str,
+    *,
+    data: str | None,
+    weights: tuple[str, ...],
+    cells: tuple[str, ...],
+    out: str | None,
+    as_json: bool,
+    **seeds: int,
+) -> None:
+    """Exit code 1 when a cell failed."""
+    from pipelines.arguments import code_version
+    from regraft.bench.tables import measure_table
+
+    rows = measure_table(
+        name,
+        data=data,
+        weights=weights,
+        patterns=cells,
+        out=Path(out or f"runs/bench-{name}"),
+        code_version=code_version(),
+        **seeds,
+    )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        from regraft.cli.tables import bench_table
+
+        click.echo(bench_table(rows))
+    if any("error" in row for row in rows):
+        sys.exit(1)
