@@ -230,40 +230,6 @@ def sequence(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: 
     click.echo(sequence_table(found))
 
 
-@cli.command()
-@click.argument("recipe", type=click.Path(dir_okay=False))
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option(
-    "--out", type=click.Path(file_okay=False), help="Folder of the run; default runs/NAME-sequence."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print sequence.json instead of a table.")
-def sequence(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: bool) -> None:
-    """Learn the tasks of RECIPE one after the other, and measure what is kept.
-
-    The recipe's section `sequence` names tasks, method and memory; naive and joint training run
-    beside it. The same command continues a run that was interrupted after its last epoch.
-    """
-    from pipelines.arguments import code_version
-    from regraft.recipe import load_recipe
-    from regraft.steps.sequence import sequence as learn
-
-    checked = load_recipe(recipe, list(overrides))
-    sections = checked.model_dump(mode="json")
-    found = learn(
-        **{name: sections[name] for name in ("task", "data", "backbone", "features", "finetune")},
-        options=sections["sequence"],
-        seed=checked.seed,
-        code_version=code_version(),
-        out_dir=Path(out or f"runs/{checked.name}-sequence"),
-    )
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    from regraft.cli.tables import sequence_table
-
-    click.echo(sequence_table(found))
-
-
 @cli.command(name="compile")
 @click.option(
     "--out",

@@ -126,28 +126,6 @@ def sequence_table(found: dict[str, Any]) -> str:
     return "\n".join([*lines[1:], "in points of accuracy; remembered: examples at the end"])
 
 
-def sequence_table(found: dict[str, Any]) -> str:
-    """The lines of `regraft sequence`: of each method the accuracy on every task after each task,
-    then what these come to."""
-    names = [task["name"] for task in found["tasks"]]
-    width = max(12, *(len(name) for name in names))
-    lines = []
-    for method, one in found["methods"].items():
-        shown = method + ("*" if method == found["method"] else "")
-        lines += ["", f"{shown:<20} " + " ".join(f"{name:>{width}}" for name in names)]
-        for after, row in zip(names, one["accuracy"], strict=True):
-            lines.append(f"  after {after:<12} " + " ".join(f"{x:>{width}.1%}" for x in row))
-    columns = ("average_accuracy", "backward_transfer", "forward_transfer", "forgetting")
-    heads = ("average", "backward", "forward", "forgetting", "below joint", "remembered")
-    lines += ["", f"{'':<12} " + " ".join(f"{head:>11}" for head in heads)]
-    for method, one in found["methods"].items():
-        figures = [f"{100 * one[name]:.1f}" for name in columns]
-        below = one.get("below_joint_pp")
-        figures += ["" if below is None else f"{below:.1f}", str(one["remembered"])]
-        lines.append(f"{method:<12} " + " ".join(f"{value:>11}" for value in figures))
-    return "\n".join([*lines[1:], "in points of accuracy; remembered: examples at the end"])
-
-
 def _line(who: str, split: str, figures: dict[str, Any]) -> str:
     found = figures[split]
     low, high = found["interval"]["accuracy"]
