@@ -71,7 +71,8 @@ def training_pipeline(*, with_student: bool) -> Any:
             seed=seed, code_version=code_version,
         )  # fmt: skip
         tuned = progressive_finetune(
-            task=task, dataset=dataset, embeddings=embeddings, finetune=finetune,
+            task=task, dataset=dataset, embeddings=embeddings,
+            shift_verdict=shifted.outputs["verdict"], finetune=finetune,
             test_views=test_views, seed=seed, code_version=code_version,
         )  # fmt: skip
         models = {"teacher": tuned.outputs["teacher"]}

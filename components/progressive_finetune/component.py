@@ -1,4 +1,4 @@
-"""Manifest and embeddings to the teacher."""
+"""Manifest, embeddings and shift verdict to the teacher."""
 
 from kfp import dsl
 
@@ -10,6 +10,7 @@ def progressive_finetune(
     task: str,
     dataset: dsl.Input[dsl.Dataset],
     embeddings: dsl.Input[dsl.Artifact],
+    shift_verdict: dsl.Input[dsl.Artifact],
     finetune: dict,
     test_views: int,
     seed: int,
@@ -22,6 +23,7 @@ def progressive_finetune(
         task: Kind of task.
         dataset: Output of data_validation.
         embeddings: Output of feature_extraction.
+        shift_verdict: Output of domain_shift_detection; a shifted target is adapted to.
         finetune: The recipe's finetune section.
         test_views: Flipped views averaged when predicting.
         seed: Seed of views, batches and dropout.
@@ -38,6 +40,7 @@ def progressive_finetune(
             task=task,
             manifest=Path(dataset.path, "manifest.parquet"),
             features=embeddings.path,
+            shift=shift_verdict.path,
             options=finetune,
             test_views=test_views,
             seed=seed,

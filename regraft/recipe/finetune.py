@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from regraft.recipe.adaptation import AdaptationOptions
 from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.averaging import Averaging
 from regraft.recipe.base import Options
@@ -19,6 +20,8 @@ from regraft.recipe.plans import GradualUnfreezing, Plan
 class FinetuneOptions(Options):
     """Progressive fine-tuning."""
 
+    adaptation: AdaptationOptions = AdaptationOptions()
+    """How the head learns from an unlabelled target, before blocks move."""
     plan: Plan = GradualUnfreezing()
     """Which blocks train in which stage."""
     optimiser: OptimiserOptions = OptimiserOptions()

@@ -43,6 +43,9 @@ class GateOptions(Options):
     """Absolute floor; a candidate must also beat the majority class."""
     metric: Literal["accuracy", "macro_f1"] = "accuracy"
     """What candidate and champion are compared by."""
+    max_source_drop_pp: float = Field(default=1.5, ge=0, le=100)
+    """With two domains: how many percentage points of source accuracy adaptation may cost, against
+    the probe before it."""
     min_gain: float = Field(default=0.0, ge=0, lt=1)
     """The lower end of the paired 95 % interval of the gain must exceed this."""
 

@@ -29,10 +29,14 @@ def extract_features(
 
     features.npz: `ids` (n,), `features` (n, dim) of the example as it is, and `averaged` (n, dim),
     the mean over its test views. backbone/ is the resolved encoder: weights and preprocessing.
-    `backbone` and `features` are the fields of these sections of the recipe.
+    With an unlabelled target, views.npz holds further views for its adaptation
+    (`regraft.training.domain_views`). `backbone` and `features` are the fields of these sections
+    of the recipe.
     """
     from regraft.steps.hardware import use_threads
     from regraft.steps.recording import modelling
+    from regraft.tasks import task_module
+    from regraft.training.domain_views import adaptation_views
     from regraft.training.probe import fit_probe
 
     use_threads(threads)
@@ -47,6 +51,9 @@ def extract_features(
         augmented = _augmented(task, encoder, rows, features, seed)
         probe = fit_probe(rows, averaged, seed=seed, augmented=augmented, kind=features["head"])
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
+    with modelling():
+        views = adaptation_views(task_module(task), encoder, rows, features, seed=seed)
+    np.savez(out / "views.npz", **views)  # type: ignore[arg-type]
     encoder.save(out / "backbone")
     scale = 1 / _temperature(probe)  # so that fine-tuning begins with calibrated logits
     np.savez(out / "probe.npz", **probe.head.scaled(scale).arrays())

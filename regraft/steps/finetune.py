@@ -34,10 +34,13 @@ def finetune(
     seed: int,
     code_version: str,
     out_dir: str | Path,
+    shift: str | Path | None = None,
 ) -> None:
     """Write the teacher's model folder and history.json into `out_dir`.
 
-    `features` is the folder of the feature extraction, `options` the recipe's finetune section.
+    `features` and `shift` are the folders of feature extraction and shift detection, `options` the
+    recipe's finetune section. With an unlabelled target that has shifted, the head is adapted to it
+    first; without `shift` nothing is adapted.
 
     Raises
     ------
@@ -45,6 +48,7 @@ def finetune(
         Training diverged, or the disk is full; a re-run continues from the last epoch.
     """
     from regraft.backbones.encoder import load_encoder
+    from regraft.steps.adapting import adapted_head
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
@@ -59,9 +63,15 @@ def finetune(
     module, rows = task_module(task), read_manifest(Path(manifest))
     encoder = load_encoder(Path(features, "backbone"))
     probe = json.loads(Path(features, "probe.json").read_text(encoding="utf-8"))
-    head = np.load(Path(features, "probe.npz"))
     model = module.new_model(encoder, probe["classes"], test_views=test_views)
-    model.set_head(head["weight"], head["bias"])
+    model.set_head(**np.load(Path(features, "probe.npz")))
+    with modelling():
+        adapted = shift and adapted_head(
+            rows, probe["classes"], Path(features), Path(shift), options["adaptation"], seed=seed
+        )
+    if adapted:
+        model.set_head(adapted.head.weight, adapted.head.bias)
+        model.temperature = adapted.temperature
     model.to(use_device())
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     data = _data(module, encoder, rows, model.classes, Path(features), options, seed)
@@ -80,7 +90,7 @@ def finetune(
     ):
         history = fine_tune_by_plan(
             model,
-            _plan(options, train),
+            _plan(options, train, bool(adapted)),
             data=data,
             loss=_loss(options, train),
             score=validation_score(validation.labels),
@@ -90,7 +100,9 @@ def finetune(
             work_dir=folder,
             seed=seed,
         )
-        save_trained(module, model, validation, history, Path(out_dir))
+        if adapted:
+            history["adaptation"] = adapted.card
+        save_trained(module, model, None if adapted else validation, history, Path(out_dir))
 
 
 def _loss(options: dict[str, Any], train: Split) -> MainLoss:
@@ -100,9 +112,13 @@ def _loss(options: dict[str, Any], train: Split) -> MainLoss:
     return classification_loss(train, **{name: options[name] for name in names})
 
 
-def _plan(options: dict[str, Any], train: Split) -> dict[str, Any]:
-    """The recipe's plan; the probe alone where there are too few labels to choose an epoch by."""
+def _plan(options: dict[str, Any], train: Split, adapted: bool) -> dict[str, Any]:
+    """The recipe's plan; the head alone where there are too few labels to choose an epoch by, or
+    where these are not the target's."""
     plan: dict[str, Any] = options["plan"]
+    if adapted and plan["kind"] != "head_only" and not options["objectives"]:
+        note("the adapted head is the model: no validation labels say when blocks help the target")
+        return {"kind": "head_only"}
     if plan["kind"] == "head_only" or train.smallest_class >= options["min_labels_per_class"]:
         return plan
     note(f"{train.smallest_class} training labels in the smallest class: the probe is the model")

@@ -70,13 +70,15 @@ def baseline_metrics(
     """The majority class, and the probe on frozen features that the fine-tuning began with."""
     from scipy.special import softmax
 
+    from regraft.backbones.heads import head_of
+
     train = rows[(rows["split"] == "train") & rows["label"].isin(classes)]
     labels = class_numbers(train["label"].tolist(), classes)
     prior = prior_probabilities(labels, len(test), len(classes))
-    archive, head = np.load(features / "features.npz"), np.load(features / "probe.npz")
+    archive, head = np.load(features / "features.npz"), head_of(np.load(features / "probe.npz"))
     place = {name: index for index, name in enumerate(archive["ids"])}
     found = archive["averaged"][[place[name] for name in test["id"]]]
-    logits = found @ head["weight"].T + head["bias"]
+    logits = head.logits(found)
     return {
         "majority": metrics_of(test, prior, classes, domains, seed),
         "probe": metrics_of(test, softmax(logits, axis=1), classes, domains, seed),

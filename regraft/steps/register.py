@@ -61,6 +61,7 @@ def register_model(
             (evaluated / "model_card.md", "reports"),
             (evaluated / "metrics.json", "reports"),
             (Path(quality, "quality.json"), "data"),
+            (Path(quality, "manifest.parquet"), "data"),
         ],
     )
     predictions = pd.read_parquet(evaluated / "predictions.parquet")
@@ -69,8 +70,9 @@ def register_model(
         model_folder=folder,
         run_id=run_id,
         run_key=run_key,
-        candidate=metrics[served]["test"],
-        floor={"accuracy": gate["min_accuracy"]},
+        candidate=metrics[served]["test"] | _source_accuracy(metrics[served]),
+        floor={"accuracy": gate["min_accuracy"]}
+        | _source_accuracy(metrics["baselines"]["probe"], less=gate["max_source_drop_pp"] / 100),
         majority_accuracy=metrics["baselines"]["majority"]["test"]["accuracy"],
         compare=_comparison(predictions, served, gate["metric"]),
         min_gain=gate["min_gain"],
@@ -86,6 +88,13 @@ def register_model(
     write_report(out / "report.html", content)
     (out / "decision.json").write_text(json.dumps(decision, indent=2), encoding="utf-8")
     return decision
+
+
+def _source_accuracy(found: dict[str, Any], less: float = 0.0) -> dict[str, float]:
+    """{"source_accuracy": ...} where there are two domains; what may not be forgotten."""
+    if not {"source", "target"} <= set(found):
+        return {}
+    return {"source_accuracy": max(found["source"]["accuracy"] - less, 0.0)}
 
 
 def _comparison(

@@ -12,18 +12,18 @@ from regraft.training.examples import Split
 def save_trained(
     module: Any,
     model: Any,
-    validation: Split,
+    validation: Split | None,
     history: dict[str, Any],
     out_dir: Path,
 ) -> None:
     """Write the model folder and history.json.
 
     The temperature is fitted on the validation split; without one the model keeps its own, which
-    for a probe is 1: its head was scaled by answers to held-out folds.
+    was fitted on answers to held-out folds.
     """
     from regraft.evaluation.calibration import fit_temperature
 
-    if len(validation):
+    if validation is not None and len(validation):
         logits = module.predictor(model).logits(validation.rows["path"].tolist())
         model.temperature = fit_temperature(logits, validation.labels)
     out_dir.mkdir(parents=True, exist_ok=True)

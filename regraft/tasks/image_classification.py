@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from regraft.backbones.loading import BackboneSpec, build
 from regraft.data.images import open_rgb
 from regraft.errors import UserError
 from regraft.progress import track
-from regraft.tasks.image_views import ImageViews, flip_views
+from regraft.tasks.image_views import ComposedViews, ImageViews, flip_views
 
 _BATCH = 16
 
@@ -174,6 +174,13 @@ def training_views(
         seed=seed,
         contents=rows["sha256"].tolist(),
     )
+
+
+def composed_views(
+    encoder: Encoder, rows: pd.DataFrame, compose: Callable[..., Any], *, seed: int
+) -> ComposedViews:
+    """Views that `compose(photo number, photo, rng, side)` makes of the photos of these rows."""
+    return ComposedViews(rows["path"].tolist(), encoder.spec.preprocessing, compose, seed=seed)
 
 
 def embeddings_of_views(encoder: Encoder, views: ImageViews, numbers: list[int]) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,38 @@ class ImageViews:
     def _view_seed(self, index: int, view: int) -> int:
         text = f"{self.seed}/{self.paths[index]}/{view}".encode()
         return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+class ComposedViews(ImageViews):
+    """Views made by `compose(photo number, photo, rng, side)` instead of an augmentation."""
+
+    def __init__(
+        self,
+        paths: list[str],
+        preprocessing: Preprocessing,
+        compose: Callable[[int, Image, np.random.Generator, int], Image],
+        *,
+        seed: int,
+    ) -> None:
+        super().__init__(paths, preprocessing, _UNCHANGED, seed=seed)
+        self._compose = compose
+
+    def pixels(self, index: int, view: int) -> np.ndarray:
+        """uint8 (size, size, 3)."""
+        if view == 0:
+            return super().pixels(index, view)
+        rng = np.random.default_rng(self._view_seed(index, view))
+        size = self.preprocessing.image_size
+        return np.asarray(self._compose(index, self._image(index), rng, size), dtype=np.uint8)
+
+
+_UNCHANGED = {
+    "min_crop": 1.0,
+    "flips": False,
+    "colour_jitter": 0.0,
+    "randaugment_magnitude": 0,
+    "cached_views": 1,
+}
 
 
 def _augmentation(

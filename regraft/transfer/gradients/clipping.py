@@ -29,6 +29,6 @@ def clip(parameters: Iterable[Parameter], *, norm: float = 0.0, value: float = 0
     """Clip the gradients in place, 0 is off; the norm (a scalar) after the clipping by value and
     before the one by norm. Parameters without a gradient are passed over."""
     moving = [one for one in parameters if one.grad is not None]
-    if value:
+    if value and moving:
         clip_grad_value_(moving, value)
     return clip_grad_norm_(moving, norm or float("inf"))

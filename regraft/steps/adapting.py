@@ -1,0 +1,67 @@
+"""Whether the head is adapted to an unlabelled target, and with what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.backbones.heads import LinearHead
+from regraft.progress import note
+
+
+@dataclass(frozen=True)
+class AdaptedHead:
+    """A head for both domains, the temperature of its logits, and how it was chosen."""
+
+    head: LinearHead
+    temperature: float
+    card: dict[str, Any]
+
+
+def adapted_head(
+    rows: pd.DataFrame,
+    classes: list[str],
+    features: Path,
+    shift: Path,
+    options: dict[str, Any],
+    *,
+    seed: int,
+) -> AdaptedHead | None:
+    """Adapt where the manifest has unlabelled target examples and `shift` says that they differ.
+
+    `features` and `shift` are folders of these steps, `options` the recipe's adaptation section.
+    """
+    from regraft.evaluation.calibration import fit_temperature
+    from regraft.evaluation.label_free import VALIDATORS
+    from regraft.training.adaptation import adapt_head
+    from regraft.training.domain_views import domains_of
+
+    how = dict(options)
+    kind, when = how.pop("kind"), how.pop("when")
+    target = rows["domain"].isin(rows.loc[rows["split"] == "unlabelled", "domain"].unique())
+    if not target.any():
+        return None
+    verdict = json.loads((shift / "shift.json").read_text(encoding="utf-8"))
+    if when == "shifted" and not verdict["shifted"]:
+        note("the target does not differ from the source: no adaptation")
+        return None
+    archive = np.load(features / "features.npz")
+    known = rows.set_index("id").loc[archive["ids"]].reset_index()
+    domains, groups = domains_of(
+        known,
+        archive["averaged"],
+        dict(np.load(features / "views.npz")),
+        classes,
+        target_weight=how["target_weight"],
+    )
+    found = adapt_head(
+        domains, kind=kind, source_groups=groups, validators=VALIDATORS, seed=seed, **how
+    )
+    note(f"adaptation to the target: {found.card['chosen']}")
+    temperature = fit_temperature(*found.held_out) if len(found.held_out[1]) else 1.0
+    return AdaptedHead(found.head, temperature, found.card)
