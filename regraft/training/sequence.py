@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from regraft.backbones.heads import LinearHead
 from regraft.progress import note
 from regraft.training.checkpoints import load_checkpoint, save_checkpoint
 from regraft.training.examples import Split
@@ -243,14 +244,16 @@ def closed_form(
     scale = 1.0
     if len(probe.held_out_labels):
         scale = 1 / temperature(probe.held_out_logits, probe.held_out_labels)
+    head = cast(LinearHead, probe.head)
     order = [probe.classes.index(name) for name in classes]
-    return probe.head.weight[order] * scale, probe.head.bias[order] * scale
+    return head.weight[order] * scale, head.bias[order] * scale
 
 
 def _grown(model: Any, classes: list[str], widened: Callable[[Any, list[str]], Any]) -> Any:
     """The model with rows of zeros for the classes that are new."""
     grown = widened(model, classes)
-    weight, bias = (model.head.get_parameter(n).detach().cpu().numpy() for n in ("weight", "bias"))
+    head = model.head.state_dict()
+    weight, bias = head["weight"].cpu().numpy(), head["bias"].cpu().numpy()
     more = len(classes) - len(bias)
     grown.set_head(np.pad(weight, ((0, more), (0, 0))), np.pad(bias, (0, more)))
     return grown
