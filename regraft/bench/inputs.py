@@ -63,10 +63,22 @@ def backbones(given: Sequence[str]) -> list[Backbone]:
 
 def shared_classes(data: Path) -> list[str]:
     """The classes that both domains have."""
+    return sorted(_classes(data, "lab") & _classes(data, "field"))
+
+
+def crops(data: Path) -> list[tuple[str, str]]:
+    """(crop, domain): what class names say before the first `_`, the lab's crops first, then those
+    that are in the field alone."""
     lab, field = (
-        {p.name for p in (data / domain).glob("*") if p.is_dir()} for domain in ("lab", "field")
+        {name.partition("_")[0] for name in _classes(data, domain)} for domain in ("lab", "field")
     )
-    return sorted(lab & field)
+    return [(crop, "lab") for crop in sorted(lab)] + [
+        (crop, "field") for crop in sorted(field - lab)
+    ]
+
+
+def _classes(data: Path, domain: str) -> set[str]:
+    return {folder.name for folder in (data / domain).glob("*") if folder.is_dir()}
 
 
 def _pack(option: str) -> Path:

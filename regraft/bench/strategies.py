@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from regraft.bench.cell import Cell
-from regraft.bench.inputs import Backbone, shared_classes
+from regraft.bench.inputs import Backbone, crops, shared_classes
+from regraft.recipe.adaptation import AdaptationOptions
 
 Fields = dict[str, Any]
 
@@ -62,6 +63,11 @@ _REGULARISERS: dict[str, Fields] = {
 }
 _ALIGNMENTS = ("dann", "cdan", "mcc", "coral", "mmd", "drcn", "entropy", "pseudo_label")
 _FIELD_LABELS = (0, 5, 20)
+_ADAPTATION, _TARGET = "finetune.adaptation.kind", "teacher.target.accuracy"
+ADAPTATIONS = [
+    kind for kind in get_args(AdaptationOptions.model_fields["kind"].annotation) if kind != "auto"
+]
+"""Those that the recipe knows by name; the first is none at all."""
 
 
 def strategies(data: Path, backbones: list[Backbone]) -> list[Cell]:
@@ -98,29 +104,54 @@ def regularisers(data: Path, backbones: list[Backbone]) -> list[Cell]:
 
 
 def adaptation(data: Path, backbones: list[Backbone]) -> list[Cell]:
-    """Lab to field: what the unlabelled and the few labelled field photos buy."""
+    """Lab to field: what the unlabelled and the few labelled field photos buy. `chosen` is the
+    recipe's default; the terms of the loss train blocks without an adapted head."""
     cells = []
     for labels in _FIELD_LABELS:
-        fields = _field(data, backbones, labels)
-        name = f"lab to field, {labels} field labels"
-        cells.append(Cell(f"{name} / recipe", fields, "teacher.target.accuracy"))
-        cells.append(Cell(f"{name} / frozen features", fields, "head.target.accuracy",
-                          "methods.frozen_head", {"head": "auto"}))  # fmt: skip
-    alone = _field(data, backbones, 0)
-    cells += [
+        fields, name = _field(data, backbones, labels), f"lab to field, {labels} field labels"
+        kinds = {kind.replace("_", " "): {_ADAPTATION: kind} for kind in ADAPTATIONS}
+        cells += [
+            Cell(f"{name} / {kind}", fields | changes, _TARGET)
+            for kind, changes in {**kinds, "chosen": {}}.items()
+        ]
+        cells.append(Cell(f"{name} / oracle", fields, "oracle.target.accuracy", "methods.oracle",
+                          {"kinds": ADAPTATIONS}))  # fmt: skip
+    alone = _field(data, backbones, 0) | {_ADAPTATION: "source_only"}
+    return cells + [
         Cell(f"lab to field, 0 field labels / {kind}",
-             alone | {"finetune.objectives": [{"kind": kind}]}, "teacher.target.accuracy")
+             alone | {"finetune.objectives": [{"kind": kind}]}, _TARGET)
         for kind in _ALIGNMENTS
     ]  # fmt: skip
-    return cells
 
 
 def forgetting(data: Path, backbones: list[Backbone]) -> list[Cell]:
-    """What the lab loses when the field is learned, by the number of field labels."""
+    """What the lab loses when the field is learned: by training further on the field's labels
+    alone, and by the recipe."""
+    cells = []
+    for labels in (5, 20):
+        fields, name = _field(data, backbones, labels), f"lab after {labels} field labels"
+        cells += [
+            Cell(f"{name} / {words}", fields, f"{who}.source.accuracy", "methods.naive_adaptation")
+            for words, who in (("before", "before"), ("naive", "naive"))
+        ]
+        cells.append(Cell(f"{name} / recipe", fields, "teacher.source.accuracy"))
+    return cells
+
+
+def sequence(data: Path, backbones: list[Backbone]) -> list[Cell]:
+    """Crop after crop with one model: those of the lab, then those of the field alone."""
+    fields = {
+        "data.root": str(data),
+        "data.source_domain": "lab",
+        "sequence.bounds": False,
+        "sequence.tasks": [{"name": crop, "domain": domain} for crop, domain in crops(data)],
+        **backbones[0].overrides,
+    }
     return [
-        Cell(f"lab after adapting to the field, {labels} field labels / recipe",
-             _field(data, backbones, labels), "teacher.source.accuracy")
-        for labels in _FIELD_LABELS
+        Cell(f"crop after crop / {method} / {figure.replace('_', ' ')}",
+             fields | {"sequence.method": method}, f"sequence.{figure}", "methods.sequence")
+        for method in ("joint", "replay", "lwf", "a_gem", "naive")
+        for figure in ("average_accuracy", "forgetting")
     ]  # fmt: skip
 
 
@@ -161,7 +192,7 @@ def students(data: Path, backbones: list[Backbone]) -> list[Cell]:
 
 
 SECTIONS: tuple[Callable[[Path, list[Backbone]], list[Cell]], ...] = (
-    plans, optimisers, regularisers, adaptation, forgetting, trunk_cache, students,
+    plans, optimisers, regularisers, adaptation, forgetting, sequence, trunk_cache, students,
 )  # fmt: skip
 
 

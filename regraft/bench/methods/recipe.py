@@ -27,16 +27,15 @@ def measure(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def train(prepared: Prepared) -> Path:
-    """The folder of the teacher."""
-    recipe, out = prepared.recipe, prepared.own / "teacher"
-    if recipe.data.target_domain:
-        prepared.shift  # noqa: B018 (its cost belongs to a run with two domains)
+def train(prepared: Prepared, options: dict[str, Any] | None = None, name: str = "teacher") -> Path:
+    """The folder of the teacher, `name`; `options` takes the place of the recipe's section."""
+    recipe, out = prepared.recipe, prepared.own / name
+    shift = prepared.shift if recipe.data.target_domain else None
     features, manifest = prepared.features, prepared.manifest
     with prepared.timed("finetune"):
         finetune(
-            task=recipe.task, manifest=manifest, features=features,
-            options=prepared.values["finetune"], test_views=recipe.features.views,
+            task=recipe.task, manifest=manifest, features=features, shift=shift,
+            options=options or prepared.values["finetune"], test_views=recipe.features.views,
             seed=recipe.seed, code_version="bench", out_dir=out,
         )  # fmt: skip
     return out
