@@ -25,3 +25,6 @@ class OptimiserOptions(Options):
     """Decoupled weight decay of matrices; biases and normalisation are spared."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Share of a stage's steps with a linearly rising rate; a half cosine follows."""
+    range_test: bool = False
+    """Before each stage, run 60 steps at rising rates and take the rate at which the loss falls
+    fastest in the place of learning_rate (Smith 2017); the ratios of the other rates stay."""

@@ -71,7 +71,7 @@ def run_epoch(loop: StageLoop, epoch: int) -> dict[str, Any]:
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     total = loop.n_epochs * len(batches)
     warmup = round(total * loop.how.warmup_fraction)
-    parts = _PartsOfEpoch(loop, epoch, len(batches))
+    parts = PartsOfEpoch(loop, epoch, len(batches))
     found: list[dict[str, float]] = []
     started = time.monotonic()
     loop.module.train()
@@ -79,7 +79,7 @@ def run_epoch(loop: StageLoop, epoch: int) -> dict[str, Any]:
     for number, chosen in enumerate(track(batches, description, total=len(batches))):
         step = epoch * len(batches) + number
         _set_rates(loop.optimiser, warmup_cosine(step, total=total, warmup=warmup))
-        found.append(_step(loop, parts.of(number, chosen, step / total), number, len(batches)))
+        found.append(take_step(loop, parts.of(number, chosen, step / total), number, len(batches)))
     means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
     rates = {group["name"]: group["peak_rate"] for group in loop.optimiser.param_groups}
     record = {
@@ -91,7 +91,7 @@ def run_epoch(loop: StageLoop, epoch: int) -> dict[str, Any]:
     return record | ({"losses": means} if len(means) > 1 else {})
 
 
-def _step(loop: StageLoop, parts: Parts, number: int, n_batches: int) -> dict[str, float]:
+def take_step(loop: StageLoop, parts: Parts, number: int, n_batches: int) -> dict[str, float]:
     """Forward and backward of one batch; the weights move when enough batches were added up."""
     every = loop.how.accumulation_steps
     first = number - number % every
@@ -125,7 +125,7 @@ def _move(loop: StageLoop) -> None:
         average.update(loop.model.state_dict())
 
 
-class _PartsOfEpoch:
+class PartsOfEpoch:
     """The batches of an epoch, put together with target and old examples."""
 
     def __init__(self, loop: StageLoop, epoch: int, n_batches: int) -> None:

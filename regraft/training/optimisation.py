@@ -25,6 +25,7 @@ class Optimisation:
     block_decay: float = 0.8
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
+    range_test: bool = False
     batch_size: int = 32
     accumulation_steps: int = 1
     clip_norm: float = 1.0

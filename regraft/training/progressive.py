@@ -22,6 +22,7 @@ from regraft.training.loop import StageLoop, run_epoch, validation_logits
 from regraft.training.losses import MainLoss
 from regraft.training.optimisation import Optimisation, accelerator_of, freeze, groups_of
 from regraft.training.ports import Filled, Ports
+from regraft.training.rate_search import search_rates
 from regraft.training.sources import Data, Sources, cuts, stage_sources
 from regraft.training.stage_module import StageModule
 from regraft.training.trunk_store import TrunkStore
@@ -146,6 +147,8 @@ def _run_stage(run: _Run, index: int, progress: _Progress, state: dict[str, Any]
     loop = _stage_loop(run, index, sources)
     if resumed:
         loop.optimiser.load_state_dict(resumed["optimiser"])
+    elif run.how.range_test:
+        search_rates(loop)
     for epoch in range(progress.epoch, stage.epochs):
         record = run_epoch(loop, epoch)
         trained = _averaged(run)
