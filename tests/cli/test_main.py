@@ -17,7 +17,8 @@ from regraft.cli import main as command_line
 from regraft.errors import UserError
 
 VERBS = [
-    "run", "recipe", "predict", "history", "add-class", "export", "compile", "pretrain", "bench",
+    "run", "recipe", "predict", "history", "add-class", "export", "sequence", "compile", "pretrain",
+    "bench",
 ]  # fmt: skip
 RECIPE = Path(__file__).parents[2] / "recipes" / "plant_disease.yaml"
 
