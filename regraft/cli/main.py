@@ -85,11 +85,16 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @click.argument("name")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of lines.")
-def predict(name: str, inputs: tuple[str, ...], as_json: bool) -> None:
+@click.option(
+    "--test-time",
+    type=click.Choice(["batch_statistics", "tent"]),
+    help="Adapt batch norm to these inputs first (at least 8); the registered model stays.",
+)
+def predict(name: str, inputs: tuple[str, ...], as_json: bool, test_time: str | None) -> None:
     """Ask the champion of NAME (or NAME@alias, or NAME/version) about files."""
     from regraft.serving.predict import predict as answer
 
-    answers = answer(name, list(inputs))
+    answers = answer(name, list(inputs), test_time=test_time or "")
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return

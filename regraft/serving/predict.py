@@ -10,11 +10,14 @@ from regraft.registry import versions
 _BATCH = 64  # bounds the memory that decoded images take
 
 
-def predict(reference: str, inputs: Sequence[str | bytes]) -> list[dict[str, Any]]:
+def predict(
+    reference: str, inputs: Sequence[str | bytes], *, test_time: str = ""
+) -> list[dict[str, Any]]:
     """One answer per input from `NAME` (the champion), `NAME@ALIAS` or `NAME/VERSION`.
 
     An input is whatever the task takes: for images a path, bytes or base64 text. An answer is
-    `{"label": str, "confidence": float, "probabilities": {class: float}}`.
+    `{"label": str, "confidence": float, "probabilities": {class: float}}`. `test_time` names an
+    adaptation of `regraft.transfer.test_time` to these very inputs; the registered model stays.
 
     Raises `UserError` for an unknown reference and for an input that cannot be read, naming it.
     """
@@ -24,7 +27,16 @@ def predict(reference: str, inputs: Sequence[str | bytes]) -> list[dict[str, Any
     with versions.model_folder(found.name, found.version) as folder:
         predictor = load_model(folder)
     values = list(inputs)
+    if test_time:
+        predictor = _adapted(predictor, test_time, values)
     answers: list[dict[str, Any]] = []
     for start in range(0, len(values), _BATCH):
         answers += predictor.predict(values[start : start + _BATCH])
     return answers
+
+
+def _adapted(predictor: Any, kind: str, values: list[str | bytes]) -> Any:
+    from regraft.transfer.test_time import adapt
+
+    batches = list(predictor.batches(values))
+    return type(predictor)(adapt(kind, predictor.model, batches))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -225,13 +225,15 @@ class ImagePredictor:
     def logits(self, inputs: list[Any]) -> np.ndarray:
         """Averaged logits before the temperature, (n, classes); `inputs` as in `predict`, or
         Pillow images."""
+        found = [self.model.averaged_logits(x).cpu().numpy() for x in self.batches(inputs)]
+        return np.concatenate(found) if found else np.zeros((0, len(self.classes)), np.float32)
+
+    def batches(self, inputs: list[Any]) -> Iterator[torch.Tensor]:
+        """What the network reads of `inputs`: (n, 3, size, size), a few at a time."""
         preprocessing = self.model.encoder.spec.preprocessing
-        found = []
         for start in range(0, len(inputs), _BATCH):
             images = [decode(value) for value in inputs[start : start + _BATCH]]
-            x = preprocessing.tensor(images).to(self.model.encoder.device)
-            found.append(self.model.averaged_logits(x).cpu().numpy())
-        return np.concatenate(found) if found else np.zeros((0, len(self.classes)), np.float32)
+            yield preprocessing.tensor(images).to(self.model.encoder.device)
 
     def probabilities(self, inputs: list[Any]) -> np.ndarray:
         """Calibrated probabilities, (n, classes)."""
