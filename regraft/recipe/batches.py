@@ -48,13 +48,3 @@ class ReplayOptions(Options):
     """Weight of the squared distance to the old model's logits."""
     beta: float = Field(default=0.5, ge=0)
     """Weight of the cross-entropy to the old labels."""
-
-
-class BackgroundOptions(Options):
-    """Labelled photos with a plain background get one cut from an unlabelled target photo."""
-
-    share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the views that get another background; 0 is off."""
-    colour_strength: float = Field(default=0.0, ge=0, le=1)
-    """How far the colours of the foreground move to those of the background photo
-    (Reinhard et al. 2001)."""
