@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -23,25 +23,33 @@ _MOST_NAMES_SHOWN = 12
 
 
 def list_examples(
-    root: Path, *, source_domain: str, target_domain: str, classes: list[str]
+    root: Path,
+    *,
+    source_domain: str,
+    target_domain: str,
+    classes: list[str],
+    auxiliary_labels: Sequence[str] = (),
 ) -> pd.DataFrame:
     """List every example below `root`, sorted by id.
 
     Layouts: `root/<class>/**`; `root/<domain>/<class>/**` when `source_domain` is given; or `root`
     is a .csv/.jsonl table with the columns path and label (domain and group optional, others are
     carried along; relative paths count from the table's folder). `classes` restricts, [] takes all.
+    `auxiliary_labels` are columns of a table that hold further labels (see `data.auxiliary`).
 
     Returns the columns id, path, label (None if unknown), domain, reason, detail (both '' when
     nothing is wrong) and those of the table. `attrs["classes"]` holds the [domain, class] pairs
     found, those without a single file included.
 
-    Raises UserError: root missing, no class folders, unknown domain or class, two classes that
-    differ only by case.
+    Raises UserError: root missing, no class folders, unknown domain, class or auxiliary label, two
+    classes that differ only by case.
     """
     root = _existing(Path(root))
     _refuse_same_domain(source_domain, target_domain)
+    _refuse_tasks_of_folders(root, auxiliary_labels)
     if root.is_file():
-        listing = read_table(root, domains=[d for d in (source_domain, target_domain) if d])
+        domains = [d for d in (source_domain, target_domain) if d]
+        listing = read_table(root, domains=domains, auxiliary_labels=auxiliary_labels)
     elif source_domain:
         listing = _list_domains(root, [d for d in (source_domain, target_domain) if d])
     else:
@@ -97,6 +105,17 @@ def _refuse_same_domain(source: str, target: str) -> None:
             where="data.source_domain, data.target_domain",
             got=source,
             fix="leave data.target_domain empty to work in one domain",
+        )
+
+
+def _refuse_tasks_of_folders(root: Path, auxiliary_labels: Sequence[str]) -> None:
+    if auxiliary_labels and not root.is_file():
+        raise UserError(
+            "auxiliary labels are columns of a table, and class folders have none",
+            where="data.auxiliary_labels",
+            got=f"data.root is the folder {root}",
+            expected=f"a table ({', '.join(sorted(TABLE_SUFFIXES))}) with the columns path, label, "
+            f"{', '.join(auxiliary_labels)}",
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from regraft.data.auxiliary import PREFIX, task_names
 from regraft.errors import UserError
 
 VALIDATION_FROM_IMAGES = 20
@@ -38,7 +39,8 @@ def assign_splits(
     `val` and choices are made by cross-validation.
 
     Two domains: the source as above. Target: `target_test_fraction` becomes `test`,
-    `target_labels_per_class` of the rest `train`, the others `unlabelled`, with label None.
+    `target_labels_per_class` of the rest `train`, the others `unlabelled`, with label None, and
+    so are the labels of auxiliary tasks.
 
     A group is never on two sides. A class with two groups or more has at least one test example
     and one that is not; a class with one group has no test example.
@@ -54,7 +56,8 @@ def assign_splits(
     result = table.copy()
     result["split"] = [split[row] for row in range(len(table))]
     hidden = result["split"] == "unlabelled"
-    result["label"] = [None if h else x for h, x in zip(hidden, result["label"], strict=True)]
+    for name in ("label", *(PREFIX + task for task in task_names(result.columns))):
+        result[name] = [None if h else x for h, x in zip(hidden, result[name], strict=True)]
     return result
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from regraft.data.auxiliary import as_label, refuse_constant, with_tasks
 from regraft.data.files import link_problem
 from regraft.data.manifest import CORE_COLUMNS, IMAGE_COLUMNS
 from regraft.errors import UserError
@@ -19,21 +20,27 @@ _KNOWN = {"path", "label", "domain", "group"}
 _RESERVED = (set(CORE_COLUMNS) | set(IMAGE_COLUMNS) | {"reason", "detail"}) - _KNOWN
 
 
-def read_table(path: Path, *, domains: list[str]) -> pd.DataFrame:
+def read_table(
+    path: Path, *, domains: list[str], auxiliary_labels: Sequence[str] = ()
+) -> pd.DataFrame:
     """List the rows of a table; those of other domains than `domains` ([] takes all) are left out.
 
     Relative paths count from the table's folder. A cell that is empty (CSV) or null (JSONL) in
     `label` means "not labelled". A column that has the name of one of the manifest's own columns
-    is carried as `user_<name>`. Returns what `readers.list_examples` returns.
+    is carried as `user_<name>`, one of `auxiliary_labels` as `label:<name>` (see `data.auxiliary`).
+    Returns what `readers.list_examples` returns.
 
-    Raises UserError: no UTF-8, a malformed line, no path or label column, an unknown domain.
+    Raises UserError: no UTF-8, a malformed line, no path or label column, an unknown domain, or an
+    auxiliary label without a column or with a single value.
     """
     raw = _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
     _require_columns(raw, path)
+    raw = with_tasks(raw, list(auxiliary_labels), where=str(path))
     table = raw.rename(columns={name: f"user_{name}" for name in _RESERVED & set(raw.columns)})
-    table["label"] = [_label(value) for value in table["label"]]
+    table["label"] = [as_label(value) for value in table["label"]]
     table["domain"] = [_text(value) for value in table.get("domain", [""] * len(table))]
     table = _of_domains(table, domains, path)
+    refuse_constant(table, where=str(path))
     return _as_listing(table, path.parent)
 
 
@@ -94,10 +101,6 @@ def _require_columns(table: pd.DataFrame, path: Path) -> None:
 def _text(value: Any) -> str:
     missing = value is None or (isinstance(value, float) and value != value)
     return "" if missing else str(value).strip()
-
-
-def _label(value: Any) -> str | None:
-    return unicodedata.normalize("NFC", _text(value)) or None
 
 
 def _of_domains(table: pd.DataFrame, domains: list[str], path: Path) -> pd.DataFrame:

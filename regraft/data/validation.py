@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def validate_images(
     max_image_pixels: int = DEFAULT_MAX_PIXELS,
     max_imbalance: float,
     near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE,
+    auxiliary_labels: Sequence[str] = (),
     seed: int,
 ) -> dict[str, Any]:
     """`validate` for pictures: each side at least `min_image_side` pixels after rotation."""
@@ -68,6 +70,7 @@ def validate_images(
         min_per_class=min_images_per_class,
         max_imbalance=max_imbalance,
         near_duplicate_distance=near_duplicate_distance,
+        auxiliary_labels=auxiliary_labels,
         seed=seed,
     )
 
@@ -88,6 +91,7 @@ def validate(
     min_per_class: int,
     max_imbalance: float,
     near_duplicate_distance: int,
+    auxiliary_labels: Sequence[str] = (),
     seed: int,
 ) -> dict[str, Any]:
     """List, inspect, quarantine, group, split and check the examples below `root`.
@@ -102,7 +106,11 @@ def validate(
     """
     out_dir = _writable(Path(out_dir))
     listing = list_examples(
-        Path(root), source_domain=source_domain, target_domain=target_domain, classes=classes
+        Path(root),
+        source_domain=source_domain,
+        target_domain=target_domain,
+        classes=classes,
+        auxiliary_labels=auxiliary_labels,
     )
     learned, left_out = verdict.keep_classes(
         listing,
