@@ -15,11 +15,17 @@ from regraft.recipe.gradients import Gradients, Sum
 from regraft.recipe.objectives import Objective
 from regraft.recipe.optimiser import OptimiserOptions
 from regraft.recipe.plans import GradualUnfreezing, Plan
+from regraft.recipe.strategy import SearchOptions, Strategy
 
 
 class FinetuneOptions(Options):
     """Progressive fine-tuning."""
 
+    strategy: Strategy = "as_given"
+    """`auto` chooses plan, learning rate and regulariser by the number of labels, the shift verdict
+    and a search on the validation split; the report says why. `as_given` takes what is below."""
+    search: SearchOptions = SearchOptions()
+    """How `auto` searches."""
     adaptation: AdaptationOptions = AdaptationOptions()
     """How the head learns from an unlabelled target, before blocks move."""
     plan: Plan = GradualUnfreezing()

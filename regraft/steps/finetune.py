@@ -49,6 +49,7 @@ def finetune(
     """
     from regraft.backbones.encoder import load_encoder
     from regraft.steps.adapting import adapted_head
+    from regraft.steps.choosing import chosen_strategy
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
@@ -88,21 +89,47 @@ def finetune(
         ) as folder,
         modelling(),
     ):
-        history = fine_tune_by_plan(
-            model,
-            _plan(options, train, bool(adapted)),
-            data=data,
-            loss=_loss(options, train),
-            score=validation_score(validation.labels),
-            optimisation=_optimisation(options),
-            ports=_ports(options),
-            trunks=_trunks(options, code_version),
-            work_dir=folder,
-            seed=seed,
-        )
+
+        def trained(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+            return fine_tune_by_plan(
+                model,
+                options["plan"],
+                data=data,
+                loss=_loss(options, train),
+                score=validation_score(validation.labels),
+                optimisation=_optimisation(options),
+                ports=_ports(options),
+                trunks=_trunks(options, code_version),
+                work_dir=folder,
+                seed=seed,
+            )
+
+        strategy: dict[str, Any] = {}
+        if options["strategy"] == "auto":
+            options, strategy = chosen_strategy(
+                model,
+                options,
+                trained,
+                smallest_class=train.smallest_class,
+                validation_examples=len(validation),
+                shifted=_shifted(shift),
+                adapted=bool(adapted),
+                seed=seed,
+                work_dir=folder,
+            )
+        else:
+            options = options | {"plan": _plan(options, train, bool(adapted))}
+        history = trained(model, options, folder)
+        if strategy:
+            history["strategy"] = strategy
         if adapted:
             history["adaptation"] = adapted.card
         save_trained(module, model, None if adapted else validation, history, Path(out_dir))
+
+
+def _shifted(shift: str | Path | None) -> bool:
+    """The verdict of the shift detection; False where it did not run."""
+    return bool(shift and json.loads(Path(shift, "shift.json").read_text("utf-8"))["shifted"])
 
 
 def _loss(options: dict[str, Any], train: Split) -> MainLoss:

@@ -56,12 +56,16 @@ class StageLoop:
     name: str
 
 
+class Diverged(UserError):
+    """The loss became NaN or infinite."""
+
+
 def run_epoch(loop: StageLoop, epoch: int) -> dict[str, Any]:
     """Train one epoch (0-based) and return its mean losses, seconds and peak rates.
 
     Raises
     ------
-    UserError
+    Diverged
         The loss became NaN or infinite; the weights of the last good epoch are in the checkpoint.
     """
     rng = np.random.default_rng((*loop.seed, epoch))
@@ -196,7 +200,7 @@ def _set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
 
 def _refuse_divergence(loss: float, batch: int) -> None:
     if not math.isfinite(loss) or loss > 1e4:
-        raise UserError(
+        raise Diverged(
             "training diverged",
             where=f"batch {batch + 1} of the epoch",
             got=f"loss {loss}",

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from regraft.errors import UserError
 from regraft.progress import note
-from regraft.training.loop import PartsOfEpoch, StageLoop, take_step
+from regraft.training.loop import Diverged, PartsOfEpoch, StageLoop, take_step
 from regraft.transfer.rate_range import SHORTEST, range_test, suggested_rate
 
 STEPS = 60
@@ -52,7 +51,7 @@ def _tested(loop: StageLoop, largest: float) -> tuple[list[float], list[float]]:
             group["lr"] = group["peak_rate"] * rate / largest
         try:
             return sum(take_step(loop, parts.of(number, chosen, 0.0), 0, 1).values())
-        except UserError:  # diverged: that is where the test ends
+        except Diverged:  # that is where the test ends
             return math.inf
 
     tested = range_test(step, steps=STEPS)

@@ -1,0 +1,117 @@
+"""`strategy: auto` follows the rules, finds what helps, moves nothing where nothing does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regraft.recipe.finetune import FinetuneOptions
+from regraft.steps import finetune as step
+from regraft.steps.choosing import chosen_strategy
+from regraft.training.loop import Diverged
+from regraft.training.planned import fine_tune_by_plan
+from regraft.training.selection import validation_score
+from regraft.training.sources import Data
+from regraft.training.trunk_store import TrunkStore
+from tests.training.support import Halves, classifier, split
+
+OPTIONS = FinetuneOptions(strategy="auto", batch_size=8).model_dump(mode="json")
+FACTS: dict[str, Any] = {
+    "smallest_class": 20, "validation_examples": 16, "shifted": False, "adapted": False, "seed": 0,
+}  # fmt: skip
+
+
+def epochs(losses: list[float]) -> dict[str, Any]:
+    return {"epochs": [{"val_loss": loss} for loss in losses]}
+
+
+def by_rate(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A training whose loss falls with the rate, and diverges at the largest one."""
+    folder.mkdir(parents=True)
+    rate = options["optimiser"]["learning_rate"]
+    if rate > 9e-4:
+        raise Diverged("training diverged")
+    return {"stages": [epochs([0.5]), epochs([0.6, 0.45 - 1000 * rate])]}
+
+
+@pytest.mark.parametrize(
+    ("fact", "words"),
+    [
+        ({"smallest_class": 5}, "5 training labels in the smallest class"),
+        ({"validation_examples": 0}, "no validation split"),
+        ({"adapted": True, "shifted": True}, "the target has shifted"),
+    ],
+    ids=["few labels", "no validation", "adapted"],
+)
+def test_a_rule_leaves_the_head_alone_and_trains_nothing(
+    fact: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    def never(*_: Any) -> dict[str, Any]:
+        raise AssertionError("a rule needs no trial")
+
+    options, card = chosen_strategy(None, OPTIONS, never, **(FACTS | fact), work_dir=tmp_path)
+    assert options == OPTIONS | {"plan": {"kind": "head_only"}}
+    assert card["chosen"] == "head only" and card["rungs"] == []
+    assert words in card["reason"]
+
+
+def test_the_best_candidate_goes_on_and_the_rest_of_the_recipe_stays(tmp_path: Path) -> None:
+    options, card = chosen_strategy(None, OPTIONS, by_rate, **FACTS, work_dir=tmp_path)
+    assert options["optimiser"]["learning_rate"] == pytest.approx(3e-4)
+    assert "rate x 3" in card["chosen"]
+    changed = {name for name in OPTIONS if options[name] != OPTIONS[name]}
+    assert changed <= {
+        "plan", "optimiser", "objectives", "label_smoothing", "mixup_alpha", "averaging",
+    }  # fmt: skip
+    rungs = card["rungs"]
+    assert [len(rung["candidates"]) for rung in rungs] == [12, 4, 2]
+    assert {rung["probe_loss"] for rung in rungs} == {0.5}
+    diverged = [one for one in rungs[0]["candidates"] if one["val_loss"] is None]
+    assert diverged and not any(one["kept"] for one in diverged)
+    assert "20 training labels" in card["reason"] and "0.500 for the head alone" in card["reason"]
+
+
+def test_the_choice_is_the_same_again(tmp_path: Path) -> None:
+    def chosen(folder: str) -> Any:
+        (tmp_path / folder).mkdir()
+        return chosen_strategy(None, OPTIONS, by_rate, **FACTS, work_dir=tmp_path / folder)
+
+    assert chosen("a") == chosen("b")
+
+
+def test_nothing_moves_where_no_candidate_is_better_than_the_head(tmp_path: Path) -> None:
+    def worse(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+        return {"stages": [epochs([0.5]), epochs([0.51, 0.5])]}
+
+    options, card = chosen_strategy(None, OPTIONS, worse, **FACTS, work_dir=tmp_path)
+    assert options["plan"] == {"kind": "head_only"}
+    assert card["chosen"] == "head only" and len(card["rungs"]) == 3
+    assert "none lowers the validation loss" in card["reason"]
+
+
+def test_real_trials_leave_the_model_as_it_was(tmp_path: Path) -> None:
+    model, train, validation = classifier(), split(24), split(16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    store = TrunkStore(tmp_path / "trunks", 2**28)
+
+    def trained(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+        return fine_tune_by_plan(
+            model, options["plan"],
+            data=Data(Halves(24), Halves(16, seed=1), cached_views=1),
+            loss=step._loss(options, train), score=validation_score(validation.labels),
+            optimisation=step._optimisation(options), ports=step._ports(options), trunks=store,
+            work_dir=folder, seed=0,
+        )  # fmt: skip
+
+    options = OPTIONS | {"search": {"candidates": 4, "budget_epochs": 8}}
+    chosen, card = chosen_strategy(model, options, trained, **FACTS, work_dir=tmp_path)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert [len(rung["candidates"]) for rung in card["rungs"]] == [4, 2]
+    assert not list((tmp_path / "search").iterdir())
+    first, last = card["rungs"][0], card["rungs"][-1]
+    assert first["probe_loss"] > last["candidates"][0]["val_loss"]
+    history = trained(model, chosen, tmp_path / "in full")
+    best = min(e["val_loss"] for s in history["stages"] for e in s["epochs"])
+    assert best < first["probe_loss"]
