@@ -53,7 +53,7 @@ def with_tasks(table: pd.DataFrame, names: Sequence[str], *, where: str) -> pd.D
         )
     found = table.drop(columns=list(names))
     found = found.rename(
-        columns={PREFIX + name: f"user_{PREFIX}{name}" for name in task_names(found)}
+        columns={PREFIX + name: f"user_{PREFIX}{name}" for name in task_names(found.columns)}
     )
     for name in names:
         found[PREFIX + name] = [as_label(value) for value in table[name]]

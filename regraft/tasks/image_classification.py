@@ -31,31 +31,83 @@ class Classifier(nn.Module):
 
     `test_views` flipped copies of an image are averaged (as logits) when predicting;
     `temperature` divides the logits before the softmax (Guo et al., ICML 2017).
+
+    `auxiliary` are the classes of further tasks by name (hard parameter sharing: Caruana,
+    "Multitask Learning", Machine Learning 28, 1997). Their rows of the head follow those of
+    `classes`, in this order; `auxiliary_temperatures` are theirs. The model itself answers with
+    `classes` alone.
     """
 
-    def __init__(self, encoder: Encoder, classes: list[str], *, test_views: int = 1) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: list[str],
+        *,
+        test_views: int = 1,
+        auxiliary: dict[str, list[str]] | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.classes = classes
         self.test_views = test_views
         self.temperature = 1.0
-        self.head: nn.Linear | CacheHead = nn.Linear(encoder.dim, len(classes))
+        self.auxiliary = auxiliary or {}
+        self.auxiliary_temperatures = dict.fromkeys(self.auxiliary, 1.0)
+        rows = len(classes) + sum(map(len, self.auxiliary.values()))
+        self.head: nn.Linear | CacheHead = nn.Linear(encoder.dim, rows)
+
+    @property
+    def auxiliary_columns(self) -> dict[str, slice]:
+        """Where the logits of each auxiliary task are among those of the head."""
+        return columns_of(len(self.classes), self.auxiliary)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images (n, 3, size, size) to logits (n, classes)."""
-        logits: torch.Tensor = self.head(self.encoder(x))
-        return logits
+        return self.of_classes(self.head(self.encoder(x)))
+
+    def of_classes(self, logits: torch.Tensor) -> torch.Tensor:
+        """What the head's logits (n, rows) say of the classes: (n, classes)."""
+        return logits[:, : len(self.classes)] if self.auxiliary else logits
 
     @torch.inference_mode()
     def averaged_logits(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, classes), mean over the test views."""
+        return self.of_classes(self.averaged_rows(x))
+
+    @torch.inference_mode()
+    def averaged_rows(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, rows) of all tasks, mean over the test views."""
         self.eval()
         views = flip_views(x, self.test_views)
-        return torch.stack([self(view) for view in views]).mean(0)
+        return torch.stack([self.head(self.encoder(view)) for view in views]).mean(0)
+
+    def set_auxiliary_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
+        """Put in the rows of the auxiliary tasks: weight (their classes, dim), bias."""
+        own = {name: value.clone() for name, value in self.head.state_dict().items()}
+        for name, rows in (("weight", weight), ("bias", bias)):
+            own[name][len(self.classes) :] = torch.from_numpy(np.asarray(rows, dtype=np.float32))
+        self.head.load_state_dict(own)
 
     def set_head(self, weight: np.ndarray, bias: np.ndarray, **cache: Any) -> None:
         """Put in a head that was fitted on features: weight (classes, dim), bias (classes,), and
-        of a cache model the other arrays of `CacheModel.arrays`."""
+        of a cache model the other arrays of `CacheModel.arrays`. Auxiliary rows stay.
+
+        Raises
+        ------
+        UserError
+            A cache model for several tasks: its keys vote for the classes of one.
+        """
+        if self.auxiliary and cache:
+            raise UserError(
+                "a cache model answers one task",
+                where="features.head",
+                got=f"cache_model with the auxiliary tasks {', '.join(self.auxiliary)}",
+                expected="auto or a linear head",
+            )
+        if self.auxiliary:
+            kept = {name: value.cpu().numpy() for name, value in self.head.state_dict().items()}
+            weight = np.concatenate([weight, kept["weight"][len(self.classes) :]])
+            bias = np.concatenate([bias, kept["bias"][len(self.classes) :]])
         arrays = {"weight": weight, "bias": bias}
         if cache:
             arrays = {f"linear.{name}": value for name, value in arrays.items()} | cache
@@ -77,9 +129,28 @@ class Classifier(nn.Module):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 
-def new_model(encoder: Encoder, classes: list[str], *, test_views: int) -> Classifier:
-    """A classifier with an untrained head."""
-    return Classifier(encoder, classes, test_views=test_views)
+def columns_of(n_classes: int, auxiliary: dict[str, list[str]]) -> dict[str, slice]:
+    """Where the logits of each auxiliary task are, behind those of `n_classes` main classes.
+
+    >>> columns_of(3, {"crop": ["apple", "tomato"]})
+    {'crop': slice(3, 5, None)}
+    """
+    found, start = {}, n_classes
+    for name, classes in auxiliary.items():
+        found[name] = slice(start, start + len(classes))
+        start += len(classes)
+    return found
+
+
+def new_model(
+    encoder: Encoder,
+    classes: list[str],
+    *,
+    test_views: int,
+    auxiliary: dict[str, list[str]] | None = None,
+) -> Classifier:
+    """A classifier with an untrained head, for the tasks in `auxiliary` too."""
+    return Classifier(encoder, classes, test_views=test_views, auxiliary=auxiliary)
 
 
 def save(model: Classifier, folder: Path) -> None:
@@ -95,6 +166,8 @@ def save(model: Classifier, folder: Path) -> None:
         "temperature": model.temperature,
         "head": "cache_model" if isinstance(model.head, CacheHead) else "linear",
         "parameters": sum(p.numel() for p in model.parameters()),
+        "auxiliary": model.auxiliary,
+        "auxiliary_temperatures": model.auxiliary_temperatures,
     }
     (folder / "model.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
 
@@ -104,8 +177,14 @@ def load_model(folder: Path) -> Classifier:
     card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     spec = BackboneSpec.from_json(card["backbone"])
     encoder = Encoder(spec, build(spec.architecture, spec.model_args))
-    model = Classifier(encoder, card["classes"], test_views=card["test_views"])
+    model = Classifier(
+        encoder,
+        card["classes"],
+        test_views=card["test_views"],
+        auxiliary=card.get("auxiliary"),
+    )
     model.temperature = card["temperature"]
+    model.auxiliary_temperatures |= card.get("auxiliary_temperatures", {})
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.eval()
 
@@ -119,14 +198,17 @@ def with_class(model: Classifier, label: str, weight: np.ndarray, bias: float) -
     linear = "head.linear" if isinstance(model.head, CacheHead) else "head"
     row = torch.from_numpy(np.asarray(weight, dtype=np.float32))[None].to(model.encoder.device)
     end = torch.tensor([bias], dtype=torch.float32, device=row.device)
-    state[f"{linear}.weight"] = torch.cat([state[f"{linear}.weight"], row])
-    state[f"{linear}.bias"] = torch.cat([state[f"{linear}.bias"], end])
+    for name, new in (("weight", row), ("bias", end)):
+        own, others = state[f"{linear}.{name}"].tensor_split([len(model.classes)])
+        state[f"{linear}.{name}"] = torch.cat([own, new, others])
     if "head.values" in state:  # no key speaks for the new class
         state["head.values"] = nn.functional.pad(state["head.values"], (0, 1))
     spec = model.encoder.spec
     encoder = Encoder(spec, build(spec.architecture, spec.model_args)).to(model.encoder.device)
-    grown = Classifier(encoder, [*model.classes, label], test_views=model.test_views)
+    classes = [*model.classes, label]
+    grown = Classifier(encoder, classes, test_views=model.test_views, auxiliary=model.auxiliary)
     grown.temperature = model.temperature
+    grown.auxiliary_temperatures = dict(model.auxiliary_temperatures)
     grown.load_state_dict(state)
     return grown.eval()
 
@@ -145,7 +227,8 @@ def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarr
         x = model.encoder.spec.preprocessing.tensor(images).to(model.encoder.device)
         found = [model.encoder(view) for view in flip_views(x, model.test_views)]
         embeddings.append(torch.stack(found).mean(0).cpu().numpy())
-        logits.append(torch.stack([model.head(view) for view in found]).mean(0).cpu().numpy())
+        answers = torch.stack([model.of_classes(model.head(view)) for view in found])
+        logits.append(answers.mean(0).cpu().numpy())
     return np.concatenate(embeddings), np.concatenate(logits)
 
 
@@ -225,8 +308,13 @@ class ImagePredictor:
     def logits(self, inputs: list[Any]) -> np.ndarray:
         """Averaged logits before the temperature, (n, classes); `inputs` as in `predict`, or
         Pillow images."""
-        found = [self.model.averaged_logits(x).cpu().numpy() for x in self.batches(inputs)]
-        return np.concatenate(found) if found else np.zeros((0, len(self.classes)), np.float32)
+        return self.rows(inputs)[:, : len(self.classes)]
+
+    def rows(self, inputs: list[Any]) -> np.ndarray:
+        """The same for every row of the head, those of the auxiliary tasks included."""
+        found = [self.model.averaged_rows(x).cpu().numpy() for x in self.batches(inputs)]
+        n_rows = len(self.classes) + sum(map(len, self.model.auxiliary.values()))
+        return np.concatenate(found) if found else np.zeros((0, n_rows), np.float32)
 
     def batches(self, inputs: list[Any]) -> Iterator[torch.Tensor]:
         """What the network reads of `inputs`: (n, 3, size, size), a few at a time."""
@@ -240,19 +328,37 @@ class ImagePredictor:
         return softmax(self.logits(inputs) / self.model.temperature)
 
     def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
-        """One answer {label, confidence, probabilities} per input."""
+        """One answer {label, confidence, probabilities} per input; with auxiliary tasks also
+        "tasks": {name: {label, confidence}}."""
+        found = self.rows(inputs)
+        tasks = self.task_probabilities(found)
         answers = []
-        for row in self.probabilities(inputs):
+        probabilities = softmax(found[:, : len(self.classes)] / self.model.temperature)
+        for number, row in enumerate(probabilities):
             best = int(row.argmax())
             named = dict(zip(self.classes, (round(float(p), 6) for p in row), strict=True))
-            answers.append(
-                {
-                    "label": self.classes[best],
-                    "confidence": named[self.classes[best]],
-                    "probabilities": named,
-                }
-            )
+            answer: dict[str, Any] = {
+                "label": self.classes[best],
+                "confidence": named[self.classes[best]],
+                "probabilities": named,
+            }
+            if tasks:
+                answer["tasks"] = {name: self._best(name, p[number]) for name, p in tasks.items()}
+            answers.append(answer)
         return answers
+
+    def task_probabilities(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Calibrated probabilities (n, classes of the task) of each auxiliary task, from `rows`."""
+        temperatures = self.model.auxiliary_temperatures
+        return {
+            name: softmax(rows[:, columns] / temperatures[name])
+            for name, columns in self.model.auxiliary_columns.items()
+        }
+
+    def _best(self, task: str, probabilities: np.ndarray) -> dict[str, Any]:
+        best = int(probabilities.argmax())
+        label = self.model.auxiliary[task][best]
+        return {"label": label, "confidence": round(float(probabilities[best]), 6)}
 
 
 def predictor(model: Classifier) -> ImagePredictor:
