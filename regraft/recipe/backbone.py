@@ -54,15 +54,14 @@ class FeatureOptions(Options):
     more examples get fewer (see augmented_budget)."""
     augmented_budget: int = Field(default=800, ge=0)
     """Augmented views in all; none are made when they would be less than two per example."""
-    augmentation: AugmentationOptions = AugmentationOptions()
-    """What an augmented view may differ in."""
+    augmentation: AugmentationOptions = AugmentationOptions(min_crop=0.3, colour_jitter=0.3)
+    """What an augmented view of a frozen backbone may differ in: more than one that blocks are
+    trained on, as only the head can be misled."""
     background_views: int = Field(default=2, ge=0)
     """With an unlabelled target: views of a source photo whose foreground, cut out of its plain
     background, lies on a crop of a target photo. None where the background is not plain."""
     target_views: int = Field(default=6, ge=0)
     """With an unlabelled target: augmented views per target example, for its adaptation."""
-    target_augmentation: AugmentationOptions = AugmentationOptions(min_crop=0.3, colour_jitter=0.3)
-    """What such a view may differ in: more than usual, as the target is less tidy."""
     adaptation_budget: int = Field(default=1600, ge=0)
     """Such views in all, of each of the two sorts; more examples get fewer views each."""
     candidates: list[BackboneOptions] = []

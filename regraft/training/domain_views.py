@@ -39,7 +39,7 @@ def adaptation_views(
     budget = options["adaptation_budget"]
     views = min(options["target_views"], budget // max(len(target), 1))
     if views:
-        rendered = module.training_views(encoder, target, options["target_augmentation"], seed=seed)
+        rendered = module.training_views(encoder, target, options["augmentation"], seed=seed)
         embedded = module.embeddings_of_views(encoder, rendered, list(range(1, views + 1)))
         found |= {"target_ids": target["id"].to_numpy(str), "target": embedded.astype(np.float16)}
     source = rows[training & (side == SOURCE)]
