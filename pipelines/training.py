@@ -78,7 +78,8 @@ def training_pipeline(*, with_student: bool) -> Any:
         models = {"teacher": tuned.outputs["teacher"]}
         if with_student:
             taught = distil(
-                task=task, dataset=dataset, embeddings=embeddings, teacher=models["teacher"],
+                task=task, dataset=dataset, embeddings=embeddings,
+                shift_verdict=shifted.outputs["verdict"], teacher=models["teacher"],
                 distillation=distillation, finetune=finetune, threads=threads, seed=seed,
                 code_version=code_version, weights_version=weights_version,
             )  # fmt: skip

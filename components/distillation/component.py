@@ -10,6 +10,7 @@ def distillation(
     task: str,
     dataset: dsl.Input[dsl.Dataset],
     embeddings: dsl.Input[dsl.Artifact],
+    shift_verdict: dsl.Input[dsl.Artifact],
     teacher: dsl.Input[dsl.Model],
     distillation: dict,
     finetune: dict,
@@ -25,6 +26,7 @@ def distillation(
         task: Kind of task.
         dataset: Output of data_validation.
         embeddings: Output of feature_extraction, that further teachers begin with.
+        shift_verdict: Output of domain_shift_detection, for further teachers.
         teacher: Output of progressive_finetune.
         distillation: The recipe's distillation section.
         finetune: The recipe's finetune section, for further teachers.
@@ -44,6 +46,7 @@ def distillation(
             task=task,
             manifest=Path(dataset.path, "manifest.parquet"),
             features=embeddings.path,
+            shift=shift_verdict.path,
             teacher=teacher.path,
             options=distillation,
             finetune=finetune,

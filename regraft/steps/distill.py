@@ -31,12 +31,13 @@ def distill(
     seed: int,
     code_version: str,
     out_dir: str | Path,
+    shift: str | Path | None = None,
 ) -> None:
     """Write the student's model folder and history.json into `out_dir`.
 
     `teacher` is the model folder of the fine-tuning, `options` the recipe's distillation section.
-    `features` (the folder of the feature extraction) and `finetune` (the recipe's section) are
-    what further teachers of an ensemble are made from.
+    `features`, `shift` (the folders of these steps) and `finetune` (the recipe's section) are what
+    further teachers of an ensemble are made from.
 
     The student learns from the training examples and, where a target domain is given, from its
     unlabelled images. Its head is first fitted to the teacher's answers in closed form; then all
@@ -77,6 +78,7 @@ def distill(
             task=task,
             manifest=manifest,
             features=features,
+            shift=shift,
             options=finetune,
             test_views=master.test_views,
             code_version=code_version,
@@ -124,7 +126,8 @@ def _teach(
     from regraft.training.sources import Data
     from regraft.transfer.plans import stages_of
 
-    answers = teachers.answers(lesson.taught, teachers.n_views, "answers")
+    n_views = teachers.views_of(len(lesson.taught))
+    answers = teachers.answers(lesson.taught, n_views, "answers")
     _fit_head(student, teachers, lesson.taught, answers)
     return fine_tune(
         student,
@@ -132,7 +135,7 @@ def _teach(
         data=Data(
             train=teachers.views(student, lesson.taught),
             validation=teachers.views(student, lesson.judged) if len(lesson.judged) else None,
-            n_views=teachers.n_views,
+            n_views=n_views,
         ),
         score=_score(teachers, lesson),
         loss=_loss(teachers, lesson, answers, options),
@@ -149,14 +152,19 @@ def _teach(
 
 def _fit_head(student: Any, teachers: Teachers, rows: pd.DataFrame, answers: np.ndarray) -> None:
     """Let the student answer as the teachers do, as far as a new head alone can."""
+    from scipy.special import softmax
+
     from regraft.training.student_head import chosen_examples, student_head
 
-    chosen = chosen_examples(*answers.shape[:2])
+    n_views = answers.shape[1]
+    chosen = chosen_examples(len(answers), n_views)
     own = rows.iloc[chosen]
     embeddings = teachers.module.embeddings_of_views(
-        student.encoder, teachers.views(student, own), list(range(teachers.n_views))
+        student.encoder, teachers.views(student, own), list(range(n_views))
     )
-    head = student_head(embeddings, answers[chosen], own["group"].tolist())
+    probabilities = softmax(answers[chosen] / teachers.temperature, axis=2)
+    head = student_head(embeddings, probabilities, own["group"].tolist())
+    head = head.scaled(teachers.temperature)  # its logits are learned from the teachers' hence
     student.set_head(head.weight, head.bias)
     student.temperature = teachers.temperature
 
@@ -178,13 +186,13 @@ def _loss(
 ) -> DistillationLoss:
     from regraft.training.losses import distillation_loss
 
-    hinted = options["hint"]["strength"] > 0
+    hinted, n_views = options["hint"]["strength"] > 0, answers.shape[1]
     return distillation_loss(
         lesson.train,
         answers,
         temperature=options["temperature"],
         label_weight=options["label_weight"],
-        teacher_embeddings=teachers.embeddings(lesson.taught, "embeddings") if hinted else None,
+        teacher_embeddings=teachers.embeddings(lesson.taught, n_views) if hinted else None,
         variant=options["answers"],
     )
 

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+MOST_VIEWS_EACH, VIEWS_OF_FEW = 16, 640
+"""Views of one example, and of all examples together, that few examples are shown in."""
+
 
 @dataclass(frozen=True)
 class Teachers:
@@ -29,9 +32,10 @@ class Teachers:
     seed: int
     folder: Path
 
-    @property
-    def n_views(self) -> int:
-        return int(self.augmentation["cached_views"])
+    def views_of(self, n_examples: int) -> int:
+        """Views per example: the recipe's, and more where there are few examples."""
+        more = min(MOST_VIEWS_EACH, VIEWS_OF_FEW // n_examples)
+        return max(int(self.augmentation["cached_views"]), more)
 
     @property
     def temperature(self) -> float:
@@ -53,16 +57,15 @@ class Teachers:
             total = total + logits * np.float32(self.temperature / model.temperature)
         return np.asarray(total / np.float32(len(self.models)))
 
-    def embeddings(self, rows: pd.DataFrame, name: str) -> np.ndarray:
-        """Embeddings (n, views, dim) of the first teacher, on disk in half precision."""
+    def embeddings(self, rows: pd.DataFrame, n_views: int) -> np.ndarray:
+        """Embeddings (n, n_views, dim) of the first teacher, on disk in half precision."""
 
         def computed() -> np.ndarray:
-            encoder = self.models[0].encoder
-            views, numbers = self.views(self.models[0], rows), list(range(self.n_views))
-            found = self.module.embeddings_of_views(encoder, views, numbers)
+            views, numbers = self.views(self.models[0], rows), list(range(n_views))
+            found = self.module.embeddings_of_views(self.models[0].encoder, views, numbers)
             return np.asarray(found, dtype=np.float16)
 
-        return _kept(self.folder / f"{name}.npy", computed)
+        return _kept(self.folder / "embeddings.npy", computed)
 
 
 def further_teachers(seeds: Sequence[int], folder: Path, **of_the_first: Any) -> list[Path]:
