@@ -13,6 +13,9 @@ import pandas as pd
 from regraft.backbones.heads import LinearHead
 from regraft.progress import note
 
+FEWEST = 3
+"""Unlabelled target examples below which no label-free score can compare anything."""
+
 
 @dataclass(frozen=True)
 class AdaptedHead:
@@ -32,7 +35,8 @@ def adapted_head(
     *,
     seed: int,
 ) -> AdaptedHead | None:
-    """Adapt where the manifest has unlabelled target examples and `shift` says that they differ.
+    """Adapt where the manifest has unlabelled target examples and `shift` says that they differ;
+    None where not.
 
     `features` and `shift` are folders of these steps, `options` the recipe's adaptation section.
     """
@@ -43,8 +47,11 @@ def adapted_head(
 
     how = dict(options)
     kind, when = how.pop("kind"), how.pop("when")
-    target = rows["domain"].isin(rows.loc[rows["split"] == "unlabelled", "domain"].unique())
-    if not target.any():
+    unlabelled = int((rows["split"] == "unlabelled").sum())
+    if not unlabelled:
+        return None
+    if unlabelled < FEWEST:
+        note(f"{unlabelled} unlabelled target examples, fewer than {FEWEST}: no adaptation")
         return None
     verdict = json.loads((shift / "shift.json").read_text(encoding="utf-8"))
     if when == "shifted" and not verdict["shifted"]:
