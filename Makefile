@@ -8,6 +8,9 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
+# threads that wait by spinning cost a busy machine several times the work
+export OMP_WAIT_POLICY ?= PASSIVE
+export OPENBLAS_THREAD_TIMEOUT ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup data demo test test-fast lint format lock starter clean

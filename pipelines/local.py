@@ -18,6 +18,7 @@ from typing import Any
 from regraft.errors import UserError
 from regraft.recipe import Recipe
 from regraft.registry import store
+from regraft.steps.hardware import PROCESS_ENVIRONMENT
 
 STEPS = [
     "data_validation",
@@ -28,14 +29,6 @@ STEPS = [
     "evaluation",
     "registration",
 ]
-
-
-# glibc gives freed tensors back to the system at once and pays for fresh pages at the next
-# convolution: half of the time of a forward pass on CPU. Keeping them needs two numbers.
-_KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31),
-}
 
 
 _RESULTS = ("summary.json", "report.html", "model_card.md")
@@ -130,7 +123,7 @@ def _local_runner(
         "REGRAFT_STEP_RECORDS": str(records.absolute()),
         "REGRAFT_PROGRESS": "json",
         "REGRAFT_HOME": str(store.home().absolute()),
-        **_KEEP_FREED_MEMORY,
+        **PROCESS_ENVIRONMENT,
     }
     before = {key: os.environ.get(key) for key in environment}
     console = Console(log, n_steps)

@@ -23,13 +23,7 @@ from regraft.bench.worker import Job, measured
 from regraft.data.versions import content_version
 from regraft.errors import UserError
 from regraft.progress import note
-
-# As in the steps of a local run (pipelines/local.py): glibc gives freed tensors back to the system
-# at once, which costs half of a forward pass. Baselines get the same.
-_KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31),
-}
+from regraft.steps.hardware import PROCESS_ENVIRONMENT
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,7 @@ def _in_own_process(one: Measurement, shared: Path, out: Path) -> dict[str, Any]
 
 def _processes() -> Any:
     """Children of one process that has imported the libraries and does nothing else."""
-    for name, value in _KEEP_FREED_MEMORY.items():
+    for name, value in PROCESS_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["regraft.bench.worker"])
