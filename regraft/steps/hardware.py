@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 # glibc gives freed tensors back to the system at once and pays for fresh pages at the next
-# convolution: half of the time of a forward pass on CPU. Keeping them needs two numbers. Threads that
-# wait by spinning cost up to six times the work where other processes want the cores too.
+# convolution: half of the time of a forward pass on CPU. Keeping them needs two numbers. Threads
+# that wait by spinning cost several times the work where other processes want the cores too.
 PROCESS_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**31),
