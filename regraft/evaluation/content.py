@@ -20,6 +20,7 @@ from regraft.evaluation.calibration import (
     reliability_bins,
     risk_coverage,
 )
+from regraft.evaluation.choices import choices
 from regraft.evaluation.examples import Show, worst_mistakes
 from regraft.evaluation.headline import tiles, verdict
 from regraft.evaluation.slices import slice_table
@@ -84,6 +85,7 @@ def assemble(
         "reliability": reliability(labels, probabilities, uncalibrated, temperature),
         "slices": slices(predictions, slicing or {}, seed),
         "mistakes": mistakes(predictions, probabilities, classes, show),
+        "choices": choices(histories or {}, metrics),
         "learning": [{"name": name, "history": h} for name, h in (histories or {}).items() if h],
         "distillation": distillation(metrics, timing or {}),
         "shift": shift_section(shift, show),

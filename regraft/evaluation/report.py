@@ -21,6 +21,7 @@ SECTIONS = {
     "reliability": "Can the confidence be trusted?",
     "slices": "Where it is weak",
     "mistakes": "Worst mistakes",
+    "choices": "Choices",
     "learning": "Learning curves",
     "distillation": "Teacher and student",
     "shift": "Shift",
@@ -40,7 +41,7 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
 
     - recipe, served, noun (plural of an example), verdict (a sentence)
     - decision: None or {outcome, reason, interval: [low, high] | None, champion_version,
-      candidate_version, min_gain}
+      candidate_version, min_gain, max_source_drop_pp}
     - tiles [{name, share | text, interval | note}], attention [{what, do, section}]
     - results {rows: [{key, name, split, served, count, accuracy, accuracy_interval, macro_f1,
       macro_f1_interval, nll, ece}]}
@@ -49,6 +50,7 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
     - slices {rows, overall}
     - mistakes {examples, total, count}; an example is {id, true, predicted, confidence,
       true_probability} with one of thumbnail (data URI), text, html (trusted markup)
+    - choices {adaptation, strategy, stages, forgetting} (`choices.choices`)
     - learning [{name, history (history.json)}]
     - distillation {rows, retention, speedup, shrinkage}
     - shift (shift.json, each comparison with examples), quality (quality.json),
@@ -100,6 +102,8 @@ def _pictures(content: Mapping[str, Any]) -> dict[str, Any]:
         made["distillation"] = Markup(charts.teacher_student(distillation["rows"]))
     if slices := content.get("slices"):
         made["slices"] = _slice_chart(slices)
+    rungs = ((content.get("choices") or {}).get("strategy") or {}).get("rungs")
+    made["search"] = Markup(charts.search_rungs(rungs)) if rungs else None
     for number, entry in enumerate(content.get("learning") or []):
         markup = charts.learning_curves(entry["history"], f"learning{number}")
         made["learning"].append(Markup(markup))

@@ -82,7 +82,7 @@ def register_model(
     decision["served"] = served
     content = with_outcome(
         _read(evaluated / "content.json"),
-        {**decision, "min_gain": gate["min_gain"]},
+        decision | {name: gate[name] for name in ("min_gain", "max_source_drop_pp")},
         [{k: v for k, v in step.items() if k != "history"} for step in steps],
     )
     write_report(out / "report.html", content)

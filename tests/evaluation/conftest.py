@@ -45,11 +45,11 @@ def synthetic_content(
 
     probe = softmax(logits(rng, labels, len(classes), skill - 1.0))
     metrics = {
-        "teacher": {"test": score(teacher)},
-        "student": {"test": score(student)},
+        "teacher": {"test": score(teacher), **domains(0.971, 0.655)},
+        "student": {"test": score(student), **domains(0.958, 0.631)},
         "baselines": {
             "majority": score(prior_probabilities(labels, count, len(classes))),
-            "probe": score(probe),
+            "probe": {"test": score(probe), **domains(0.978, 0.346)},
         },
     }
     return assemble(
@@ -62,7 +62,7 @@ def synthetic_content(
         temperature=temperature,
         metrics=metrics,
         show=show_images(lambda name: leaf(abs(hash(name)) % 1000)),
-        histories={"Teacher": history(rng, True), "Student": history(rng, False)},
+        histories={"Teacher": history(rng, True) | CHOICES, "Student": history(rng, False)},
         timing={
             "teacher": {"throughput_per_second": 41.2, "latency_ms": 27.3, "size_bytes": 9.2e6,
                         "parameters": 2_234_120},
@@ -74,7 +74,7 @@ def synthetic_content(
         ranking=RANKING,
         steps=STEPS,
         decision={"outcome": "promote", "interval": [0.004, 0.031], "champion_version": 3,
-                  "candidate_version": 4,
+                  "candidate_version": 4, "max_source_drop_pp": 1.5,
                   "reason": "better than the champion: +0.4 to +3.1 points (95%)"},
         method={"command": "regraft run recipes/plant_disease.yaml data.images_per_class=100",
                 "seed": 0, "data_version": "sha256:3f9c1a", "code_version": "0.1.0 (97dfc5a)",
@@ -83,6 +83,13 @@ def synthetic_content(
         card={"backbone": "mobilenetv2_100 (ImageNet-1k)"},
         missing={"trained from scratch": "not asked for by the recipe"},
     )  # fmt: skip
+
+
+def domains(source: float, target: float) -> dict[str, Any]:
+    return {
+        name: {"accuracy": accuracy, "macro_f1": accuracy - 0.01, "count": 200}
+        for name, accuracy in (("source", source), ("target", target))
+    }
 
 
 def logits(rng: np.random.Generator, labels: np.ndarray, classes: int, skill: float) -> np.ndarray:
@@ -188,6 +195,41 @@ def leaf(seed: int) -> Image.Image:
     return image
 
 
+def rung(epochs: int, losses: dict[str, float | None], kept: int) -> dict[str, Any]:
+    rows = [{"name": name, "val_loss": loss, "kept": place < kept}
+            for place, (name, loss) in enumerate(losses.items())]  # fmt: skip
+    return {"epochs": epochs, "probe_loss": 0.352, "candidates": rows}
+
+
+CHOICES: dict[str, Any] = {
+    "adaptation": {
+        "chosen": "self_training", "background": True,
+        "candidates": [
+            {"kind": "source_only", "background": False, "mean_entropy": -0.61,
+             "information_maximisation": 0.3146, "soft_neighbourhood_density": 4.09,
+             "source_accuracy": 0.9781, "target_classes": [1, 86, 33], "allowed": True},
+            {"kind": "standardise", "background": True, "mean_entropy": -0.34,
+             "information_maximisation": 0.7013, "soft_neighbourhood_density": 3.71,
+             "source_accuracy": 0.9402, "target_classes": [31, 52, 37], "allowed": False},
+            {"kind": "self_training", "background": True, "mean_entropy": -0.21,
+             "information_maximisation": 0.6932, "soft_neighbourhood_density": 3.66,
+             "source_accuracy": 0.9725, "target_classes": [38, 44, 38], "allowed": True}],
+    },
+    "strategy": {
+        "chosen": "last 2, then 4 blocks, rate x 3, mixup",
+        "reason": "100 training labels in the smallest class, a shift was found; of 6 "
+        "configurations it won by validation loss (0.214 after 6 epochs, 0.352 for the head alone)",
+        "rungs": [
+            rung(1, {"last 2 blocks, rate x 10, plain": 0.291,
+                     "last 2, then 4 blocks, rate x 3, mixup": 0.296, "as given": 0.318,
+                     "last 4 blocks, rate x 1, ema": 0.349,
+                     "last 2 blocks, rate x 3, l2_sp": 0.36,
+                     "last 4 blocks, rate x 10, plain": None}, 2),
+            rung(6, {"last 2, then 4 blocks, rate x 3, mixup": 0.214,
+                     "last 2 blocks, rate x 10, plain": 0.233}, 1),
+        ],
+    },
+}  # fmt: skip
 RANKING = [
     {"backbone": "mobilenetv2_100", "logme": 1.21, "probe_accuracy": 0.962, "probe_low": 0.948,
      "probe_high": 0.975, "embed_ms": 11.3, "parameters": 2_223_872, "chosen": True},

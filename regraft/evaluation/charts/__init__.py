@@ -6,6 +6,7 @@ from regraft.evaluation.charts.runs import (
     backbone_ranking,
     class_counts,
     learning_curves,
+    search_rungs,
     shift_overlay,
     teacher_student,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "learning_curves",
     "reliability",
     "risk_coverage",
+    "search_rungs",
     "shift_overlay",
     "teacher_student",
 ]

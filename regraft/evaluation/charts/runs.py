@@ -55,6 +55,37 @@ def learning_curves(history: Mapping[str, Any], name: str) -> str:
     return style.draw(paint, 8.4 if has_accuracy else 4.4, 2.8, name, description)
 
 
+def search_rungs(rungs: Sequence[Mapping[str, Any]], name: str = "search") -> str:
+    """Validation loss of every configuration over the rounds of a search, the head alone dashed.
+    A line ends where its configuration went out; the last one that goes on is dark.
+    """
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for place, rung in enumerate(rungs):
+        for row in rung["candidates"]:
+            if _finite(row["val_loss"]):
+                lines.setdefault(row["name"], []).append((place, row["val_loss"]))
+    winner = next((row["name"] for row in rungs[-1]["candidates"] if row["kept"]), None)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for label, points in lines.items():
+            places, losses = zip(*points, strict=True)
+            best = label == winner
+            axes.plot(places, losses, "o-", color=style.BLUE if best else style.MUTED,
+                      alpha=1 if best else 0.55, markersize=4,
+                      label=style.printable(label) if best else None)  # fmt: skip
+        axes.axhline(rungs[0]["probe_loss"], color=style.ORANGE, linestyle=(0, (4, 3)),
+                     linewidth=1.2, label="the head alone")  # fmt: skip
+        axes.set_xticks(range(len(rungs)), [f"{rung['epochs']} epochs" for rung in rungs])
+        axes.set_xlim(-0.3, len(rungs) - 0.7)
+        axes.set_title("validation loss")
+        style.hairlines(axes, "y")
+        figure.legend(loc="outside lower center", ncols=2)
+
+    description = f"Validation loss of {len(lines)} configurations over {len(rungs)} rounds"
+    return style.draw(paint, 6.4, 3.0, name, description)
+
+
 def backbone_ranking(rows: Sequence[Mapping[str, Any]], name: str = "ranking") -> str:
     """Bars of the cross-validated probe accuracy with intervals; the chosen backbone is dark."""
     ordered = sorted(rows, key=lambda row: -row["probe_accuracy"])

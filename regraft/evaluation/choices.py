@@ -1,0 +1,109 @@
+"""What the run decided by itself, and why: adaptation, strategy, stages, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+BACKGROUND = "source examples also on target backgrounds"
+
+
+def choices(
+    histories: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """{"adaptation", "strategy", "stages", "forgetting"}, each None or empty where there was
+    nothing to choose; None where all are.
+
+    `histories` are history.json by model, `metrics` those of summary.json.
+    """
+    histories = {name: history for name, history in histories.items() if history}
+    adapted = next(_cards(histories, "adaptation"), None)
+    found = {
+        "adaptation": adaptation(adapted) if adapted else None,
+        "strategy": next(_cards(histories, "strategy"), None),
+        "stages": [row for name, one in histories.items() for row in stage_rows(name, one)],
+        "forgetting": forgetting(metrics),
+    }
+    return found if any(found.values()) else None
+
+
+def adaptation(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The candidates with the chosen one marked, and a sentence on why it was.
+
+    >>> rows = [{"kind": "source_only", "background": False, "information_maximisation": 0.4,
+    ...          "target_classes": [9, 1], "allowed": True},
+    ...         {"kind": "standardise", "background": False, "information_maximisation": 0.6,
+    ...          "target_classes": [5, 5], "allowed": True}]
+    >>> print(adaptation({"chosen": "standardise", "candidates": rows})["sentence"])
+    Chosen: standardise, for the highest information maximisation (0.600; 0.400 without adaptation).
+    """
+    rows = [
+        {
+            **row,
+            "chosen": row["kind"] == card["chosen"],
+            "classes_used": sum(count > 0 for count in row["target_classes"]),
+            "classes": len(row["target_classes"]),
+            "largest_class": max(row["target_classes"]) / max(sum(row["target_classes"]), 1),
+        }
+        for row in card["candidates"]
+    ]
+    return {"rows": rows, "chosen": card["chosen"], "sentence": _why(rows)}
+
+
+def _why(rows: list[dict[str, Any]]) -> str:
+    chosen = next(row for row in rows if row["chosen"])
+    background = f", {BACKGROUND}" if chosen["background"] else ""
+    named = f"{chosen['kind'].replace('_', ' ')}{background}"
+    if len(rows) == 1:
+        return f"The recipe asks for {named}: nothing was compared."
+    allowed = [row["information_maximisation"] for row in rows if row["allowed"]]
+    if not chosen["allowed"] or chosen["information_maximisation"] < max(allowed):
+        return f"The recipe asks for {named}; the candidates beside it are for comparison."
+    score = f"{chosen['information_maximisation']:.3f}"
+    if chosen["kind"] == "source_only":
+        return f"Chosen: no adaptation, because no candidate that keeps the source beats {score}."
+    alone = next((row for row in rows if row["kind"] == "source_only"), None)
+    beside = f"; {alone['information_maximisation']:.3f} without adaptation" if alone else ""
+    return f"Chosen: {named}, for the highest information maximisation ({score}{beside})."
+
+
+def stage_rows(name: str, history: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each stage after the first did to the best validation loss so far; [] where there is
+    only one stage, or no validation."""
+    rows: list[dict[str, Any]] = []
+    best: float | None = None
+    for stage in history["stages"]:
+        losses = [epoch.get("val_loss") for epoch in stage["epochs"]]
+        known = [loss for loss in losses if loss is not None]
+        if not known:
+            continue
+        lowest = min(known)
+        if best is not None:
+            rows.append(
+                {"model": name, "stage": stage["name"], "before": best, "lowest": lowest,
+                 "kept": bool(lowest < best)}
+            )  # fmt: skip
+        best = lowest if best is None else min(best, lowest)
+    return rows
+
+
+def forgetting(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Source accuracy of the probe before, and of each model after, with the points lost; None
+    with one domain."""
+    probe = (metrics.get("baselines") or {}).get("probe") or {}
+    models = {who: metrics.get(who) or {} for who in ("teacher", "student")}
+    if not {"source", "target"} <= set(probe):
+        return None
+    before = probe["source"]["accuracy"]
+    after = {who: found["source"]["accuracy"] for who, found in models.items() if "source" in found}
+    rows = [
+        {"name": who, "source": accuracy, "drop_pp": 100 * (before - accuracy),
+         "target": models[who].get("target", {}).get("accuracy")}
+        for who, accuracy in after.items()
+    ]  # fmt: skip
+    known = {"before": before, "before_target": probe["target"]["accuracy"], "rows": rows}
+    return known if rows else None
+
+
+def _cards(histories: Mapping[str, Mapping[str, Any]], key: str) -> Iterator[Any]:
+    return (history[key] for history in histories.values() if history.get(key))

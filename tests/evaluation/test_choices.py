@@ -1,0 +1,84 @@
+"""The report says what was chosen and why, and what adaptation cost the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regraft.evaluation.choices import adaptation, choices, forgetting, stage_rows
+from regraft.evaluation.report import write_report
+from tests.evaluation.conftest import CHOICES, domains
+
+
+def card(chosen: str, *scores: tuple[str, float, bool]) -> dict[str, Any]:
+    rows = [
+        {"kind": kind, "background": False, "information_maximisation": score, "allowed": allowed,
+         "target_classes": [8, 2, 0]}
+        for kind, score, allowed in scores
+    ]  # fmt: skip
+    return {"chosen": chosen, "candidates": rows}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (card("standardise", ("source_only", 0.4, True), ("standardise", 0.6, True)),
+         "Chosen: standardise, for the highest"),
+        (card("source_only", ("source_only", 0.4, True), ("standardise", 0.6, False)),
+         "Chosen: no adaptation"),
+        (card("standardise", ("source_only", 0.4, True), ("standardise", 0.6, False)),
+         "The recipe asks for standardise"),
+        (card("standardise", ("source_only", 0.4, True), ("standardise", 0.2, True)),
+         "The recipe asks for standardise"),
+        (card("source_only", ("source_only", 0.4, True)), "nothing was compared"),
+    ],
+    ids=["best", "held back", "by name, forgetting", "by name, worse", "alone"],
+)  # fmt: skip
+def test_one_sentence_says_why(given: dict[str, Any], words: str) -> None:
+    assert words in adaptation(given)["sentence"]
+
+
+def test_a_collapsed_candidate_is_seen() -> None:
+    (row,) = adaptation(card("source_only", ("source_only", 0.1, True)))["rows"]
+    assert (row["classes_used"], row["classes"], row["largest_class"]) == (2, 3, 0.8)
+
+
+def test_points_lost_are_counted_against_the_probe() -> None:
+    metrics = {"teacher": domains(0.96, 0.7), "baselines": {"probe": domains(0.98, 0.3)}}
+    found = forgetting(metrics)
+    assert found is not None
+    assert found["rows"][0]["drop_pp"] == pytest.approx(2.0)
+    assert forgetting({"teacher": {"test": {}}, "baselines": {"probe": {"test": {}}}}) is None
+
+
+def test_a_stage_that_did_not_help_is_dropped() -> None:
+    def stage(name: str, *losses: float) -> dict[str, Any]:
+        return {"name": name, "epochs": [{"val_loss": loss} for loss in losses]}
+
+    history = {"stages": [stage("probe", 0.5), stage("a", 0.6, 0.4), stage("b", 0.41)]}
+    rows = stage_rows("teacher", history)
+    assert [(row["stage"], row["before"], row["kept"]) for row in rows] == [
+        ("a", 0.5, True), ("b", 0.4, False),
+    ]  # fmt: skip
+
+
+def test_nothing_chosen_is_nothing_shown() -> None:
+    assert choices({}, {"teacher": {"test": {}}}) is None
+    assert choices({"teacher": {"stages": [], "chosen": {}}}, {"baselines": {}}) is None
+
+
+def test_the_section_shows_all_of_it(
+    make_content: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    write_report(tmp_path / "report.html", make_content())
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = text[text.index('<section id="choices"') : text.index('<section id="learning"')]
+    for words in (
+        "Chosen: self training, source examples also on target backgrounds",
+        "forgets the source", "diverged", "+0.008", "The gate allows 1.5 points", "within",
+        "too much", CHOICES["strategy"]["reason"][1:], "<svg", "What each stage bought",
+    ):  # fmt: skip
+        assert words in section, words
