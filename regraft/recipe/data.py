@@ -25,7 +25,8 @@ class DataOptions(Options):
     """Labelled images per class that may be used, validation included; 0 means all."""
     auxiliary_labels: list[str] = []
     """Further columns of a table that are learned beside the label, with a shared backbone (for
-    example `[crop, disease]`). An empty cell means not labelled for that task."""
+    example `[crop, disease]`). An empty cell means not labelled for that task.
+    The teacher answers all of them, a student the label alone."""
     test_fraction: float = Field(default=0.25, gt=0, lt=1)
     """Share of the groups of every class kept for the test."""
     target_test_fraction: float = Field(default=0.5, gt=0, lt=1)

@@ -34,6 +34,9 @@ class FinetuneOptions(Options):
     """How weights move."""
     objectives: list[Objective] = []
     """Extra terms of the loss."""
+    auxiliary_weight: float = Field(default=1.0, ge=0)
+    """Weight of the loss of each of `data.auxiliary_labels` beside that of the label; 0 learns the
+    label alone."""
     gradients: Gradients = Sum()
     """How several losses become one gradient."""
     sampling: Sampling = Shuffled()

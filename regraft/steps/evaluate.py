@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.manifest import read_manifest
+from regraft.progress import note
 from regraft.recipe.model import EvaluationOptions
 from regraft.steps.options import typed
 
@@ -49,14 +50,20 @@ def evaluate(
 
     `quality`, `features`, `shift`, `teacher` and `student` are folders of the steps before.
     Returns the metrics of summary.json: {"teacher": {"test": ..., "<domain>": ...}, "student",
-    "baselines"}.
+    "baselines"}; of auxiliary tasks under "tasks" by name.
     """
     from regraft.evaluation import content as assembling
     from regraft.evaluation.examples import show_images
     from regraft.evaluation.model_card import write_model_card
     from regraft.evaluation.report import write_report
     from regraft.steps.hardware import use_threads
-    from regraft.steps.measuring import answers_of, baseline_metrics, metrics_of, timing_of
+    from regraft.steps.measuring import (
+        answers_of,
+        baseline_metrics,
+        metrics_of,
+        task_metrics,
+        timing_of,
+    )
     from regraft.steps.recording import modelling
     from regraft.steps.scratch import from_scratch
     from regraft.steps.workspace import work_dir
@@ -77,6 +84,12 @@ def evaluate(
         who: metrics_of(test, found.probabilities, classes, domains, seed)
         for who, found in answers.items()
     }
+    tasks = cast(Any, models["teacher"]).model.auxiliary
+    for who, own in answers.items():
+        if own.tasks:
+            metrics[who]["tasks"] = task_metrics(test, own.tasks, tasks, seed)
+    if tasks and "student" in models:
+        note(f"the student answers the label alone; the teacher also {', '.join(tasks)}")
     metrics["baselines"] = baseline_metrics(rows, test, classes, Path(features), domains, seed)
     if options["from_scratch"]:
         with work_dir("from_scratch", out=str(out)) as folder:
@@ -105,7 +118,7 @@ def evaluate(
         probabilities=answers[served].probabilities,
         uncalibrated=answers[served].uncalibrated,
         temperature=answers[served].temperature,
-        metrics=metrics,
+        metrics=_tasks_as_splits(metrics),
         show=show_images(lambda example: _open(paths[example])),
         histories={who: _read(folder / "history.json") for who, folder in folders.items()},
         timing=timing,
@@ -131,6 +144,19 @@ def _beside_teacher(metrics: dict[str, Any], timing: dict[str, Any]) -> dict[str
         "retention": round(kept / whole, 4) if whole else None,
         "speedup": round(fast / slow, 2),
     }
+
+
+def _tasks_as_splits(metrics: dict[str, Any]) -> dict[str, Any]:
+    """For the report's table of results: a line "task crop" beside "test"."""
+
+    def lines(found: dict[str, Any]) -> dict[str, Any]:
+        tasks = found.get("tasks", {})
+        own = {name: value for name, value in found.items() if name != "tasks"}
+        return own | {f"task {name}": value for name, value in tasks.items()}
+
+    baselines = {name: lines(found) for name, found in metrics["baselines"].items()}
+    models = {who: lines(found) for who, found in metrics.items() if who != "baselines"}
+    return models | {"baselines": baselines}
 
 
 def _open(path: str) -> Any:

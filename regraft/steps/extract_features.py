@@ -27,6 +27,8 @@ def extract_features(
 ) -> None:
     """Write features.npz, probe.npz, probe.json, ranking.json and backbone/ into `out_dir`.
 
+    With auxiliary labels also auxiliary.npz, the stacked rows of their probes.
+
     features.npz: `ids` (n,), `features` (n, dim) of the example as it is, and `averaged` (n, dim),
     the mean over its test views. backbone/ is the resolved encoder: weights and preprocessing.
     With an unlabelled target, views.npz holds further views for its adaptation
@@ -37,7 +39,7 @@ def extract_features(
     from regraft.steps.recording import modelling
     from regraft.tasks import task_module
     from regraft.training.domain_views import adaptation_views
-    from regraft.training.probe import fit_probe
+    from regraft.training.probe import fit_auxiliary, fit_probe
 
     use_threads(threads)
     backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)
@@ -49,15 +51,21 @@ def extract_features(
     with modelling():
         plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
         augmented = _augmented(task, encoder, rows, features, seed)
-        probe = fit_probe(rows, averaged, seed=seed, augmented=augmented, kind=features["head"])
+        how = {"seed": seed, "augmented": augmented, "kind": features["head"]}
+        further = fit_auxiliary(rows, averaged, **how)
+        probe = fit_probe(rows, averaged, **how)
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     with modelling():
         views = adaptation_views(task_module(task), encoder, rows, features, seed=seed)
     np.savez(out / "views.npz", **views)  # type: ignore[arg-type]
     encoder.save(out / "backbone")
-    scale = 1 / _temperature(probe)  # so that fine-tuning begins with calibrated logits
-    np.savez(out / "probe.npz", **probe.head.scaled(scale).arrays())
-    _write(out / "probe.json", probe.summary())
+    np.savez(out / "probe.npz", **_calibrated(probe))
+    if further:
+        heads = [_calibrated(one) for one in further.values()]
+        stacked = {part: np.concatenate([head[part] for head in heads]) for part in heads[0]}
+        np.savez(out / "auxiliary.npz", **stacked)  # type: ignore[arg-type]
+    summaries = {name: one.summary() for name, one in further.items()}
+    _write(out / "probe.json", probe.summary() | {"auxiliary": summaries})
     with modelling():
         ranking = _ranked(task, rows, averaged, cost, backbone, features, seed)
     _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
@@ -80,6 +88,12 @@ def _augmented(
     rendered = module.training_views(encoder, train, features["augmentation"], seed=seed)
     found: np.ndarray = module.embeddings_of_views(encoder, rendered, list(range(1, views + 1)))
     return found
+
+
+def _calibrated(probe: Any) -> dict[str, Any]:
+    """The arrays of the head, scaled so that fine-tuning begins with calibrated logits."""
+    arrays: dict[str, Any] = probe.head.scaled(1 / _temperature(probe)).arrays()
+    return arrays
 
 
 def _temperature(probe: Any) -> float:

@@ -40,15 +40,18 @@ def finetune(
 
     `features` and `shift` are the folders of feature extraction and shift detection, `options` the
     recipe's finetune section. With an unlabelled target that has shifted, the head is adapted to it
-    first; without `shift` nothing is adapted.
+    first; without `shift` nothing is adapted. With an `auxiliary_weight` the tasks of the manifest
+    (`regraft.data.auxiliary`) are learned beside the label, by one backbone and one head.
 
     Raises
     ------
     UserError
-        Training diverged, or the disk is full; a re-run continues from the last epoch.
+        Training diverged, or the disk is full; a re-run continues from the last epoch. Or an
+        objective compares answers, which with several tasks it cannot.
     """
     from regraft.backbones.encoder import load_encoder
     from regraft.steps.adapting import adapted_head
+    from regraft.steps.auxiliary_tasks import begun, calibrate_tasks, score_of
     from regraft.steps.choosing import chosen_strategy
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
@@ -57,15 +60,13 @@ def finetune(
     from regraft.tasks import task_module
     from regraft.training.examples import split_of
     from regraft.training.planned import fine_tune_by_plan
-    from regraft.training.selection import validation_score
 
     options = typed(FinetuneOptions, options)
     use_threads(options["threads"])
     module, rows = task_module(task), read_manifest(Path(manifest))
     encoder = load_encoder(Path(features, "backbone"))
     probe = json.loads(Path(features, "probe.json").read_text(encoding="utf-8"))
-    model = module.new_model(encoder, probe["classes"], test_views=test_views)
-    model.set_head(**np.load(Path(features, "probe.npz")))
+    model = begun(module, encoder, probe, Path(features), options, test_views)
     with modelling():
         adapted = shift and adapted_head(
             rows, probe["classes"], Path(features), Path(shift), options["adaptation"], seed=seed
@@ -84,7 +85,9 @@ def finetune(
             seed=seed,
             code=code_version,
             backbone=digest(
-                Path(features, "backbone", "model.safetensors"), Path(features, "probe.npz")
+                Path(features, "backbone", "model.safetensors"),
+                Path(features, "probe.npz"),
+                *Path(features).glob("auxiliary.npz"),
             ),
         ) as folder,
         modelling(),
@@ -95,8 +98,8 @@ def finetune(
                 model,
                 options["plan"],
                 data=data,
-                loss=_loss(options, train),
-                score=validation_score(validation.labels),
+                loss=_loss(options, train, model.auxiliary),
+                score=score_of(options, validation, model),
                 optimisation=_optimisation(options),
                 ports=_ports(options),
                 trunks=_trunks(options, code_version),
@@ -124,6 +127,7 @@ def finetune(
             history["strategy"] = strategy
         if adapted:
             history["adaptation"] = adapted.card
+        calibrate_tasks(module, model, validation)
         save_trained(module, model, None if adapted else validation, history, Path(out_dir))
 
 
@@ -132,11 +136,15 @@ def _shifted(shift: str | Path | None) -> bool:
     return bool(shift and json.loads(Path(shift, "shift.json").read_text("utf-8"))["shifted"])
 
 
-def _loss(options: dict[str, Any], train: Split) -> MainLoss:
+def _loss(options: dict[str, Any], train: Split, auxiliary: dict[str, list[str]]) -> MainLoss:
+    from regraft.training.examples import task_labels
     from regraft.training.losses import classification_loss
 
-    names = ("label_smoothing", "mixup_alpha", "cutmix_alpha", "class_balance")
-    return classification_loss(train, **{name: options[name] for name in names})
+    names = (
+        "label_smoothing", "mixup_alpha", "cutmix_alpha", "class_balance", "auxiliary_weight"
+    )  # fmt: skip
+    tasks = {name: task_labels(train.rows, name, classes) for name, classes in auxiliary.items()}
+    return classification_loss(train, auxiliary=tasks, **{name: options[name] for name in names})
 
 
 def _plan(options: dict[str, Any], train: Split, adapted: bool) -> dict[str, Any]:

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from regraft.data.auxiliary import PREFIX
 from regraft.evaluation.metrics import class_numbers, classification_metrics, prior_probabilities
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Probabilities (n, classes) of one model, after and before temperature scaling."""
+    """Probabilities (n, classes) of one model, after and before temperature scaling; `tasks` are
+    those of each auxiliary task (n, its classes), after."""
 
     probabilities: np.ndarray
     uncalibrated: np.ndarray
     temperature: float
+    tasks: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def answers_of(model: Any, test: pd.DataFrame) -> Answers:
     """The model's answers to the test rows."""
     from scipy.special import softmax
 
-    logits = np.asarray(model.logits(test["path"].tolist()), dtype=np.float64)
-    temperature = float(model.temperature)
-    return Answers(softmax(logits / temperature, axis=1), softmax(logits, axis=1), temperature)
+    rows = np.asarray(model.rows(test["path"].tolist()), dtype=np.float64)
+    logits, temperature = rows[:, : len(model.classes)], float(model.temperature)
+    return Answers(
+        softmax(logits / temperature, axis=1),
+        softmax(logits, axis=1),
+        temperature,
+        model.task_probabilities(rows),
+    )
 
 
 def metrics_of(
@@ -59,6 +68,29 @@ def metrics_of(
     return result
 
 
+def task_metrics(
+    test: pd.DataFrame,
+    probabilities: dict[str, np.ndarray],
+    classes: dict[str, list[str]],
+    seed: int,
+) -> dict[str, Any]:
+    """Metrics of each auxiliary task on the test rows that have a label of it which the model
+    knows; a task without such rows is left out."""
+    found = {}
+    for name, answers in probabilities.items():
+        labels = test[PREFIX + name]
+        known = labels.isin(classes[name]).to_numpy()
+        if known.any():
+            found[name] = classification_metrics(
+                class_numbers(labels[known].tolist(), classes[name]),
+                answers[known],
+                groups=test.loc[known, "group"].to_numpy(),
+                classes=classes[name],
+                seed=seed,
+            )
+    return found
+
+
 def baseline_metrics(
     rows: pd.DataFrame,
     test: pd.DataFrame,
@@ -79,10 +111,26 @@ def baseline_metrics(
     place = {name: index for index, name in enumerate(archive["ids"])}
     found = archive["averaged"][[place[name] for name in test["id"]]]
     logits = head.logits(found)
-    return {
-        "majority": metrics_of(test, prior, classes, domains, seed),
-        "probe": metrics_of(test, softmax(logits, axis=1), classes, domains, seed),
-    }
+    probe = metrics_of(test, softmax(logits, axis=1), classes, domains, seed)
+    if (features / "auxiliary.npz").is_file():
+        probe["tasks"] = _probe_tasks(test, features, found, seed)
+    return {"majority": metrics_of(test, prior, classes, domains, seed), "probe": probe}
+
+
+def _probe_tasks(
+    test: pd.DataFrame, features: Path, embeddings: np.ndarray, seed: int
+) -> dict[str, Any]:
+    """Metrics of the auxiliary probes that the fine-tuning began with."""
+    from scipy.special import softmax
+
+    from regraft.backbones.heads import head_of
+
+    card = json.loads((features / "probe.json").read_text(encoding="utf-8"))["auxiliary"]
+    classes = {name: one["classes"] for name, one in card.items()}
+    logits = head_of(np.load(features / "auxiliary.npz")).logits(embeddings)
+    ends = np.cumsum([len(names) for names in classes.values()])[:-1]
+    parts = zip(classes, np.split(logits, ends, axis=1), strict=True)
+    return task_metrics(test, {name: softmax(p, axis=1) for name, p in parts}, classes, seed)
 
 
 def timing_of(model: Any, folder: Path, inputs: list[str]) -> dict[str, float]:

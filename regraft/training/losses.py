@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from regraft.training.examples import Split
+from regraft.training.examples import Split, TaskLabels
 from regraft.transfer.objectives.classification import smooth_targets, soft_cross_entropy
 from regraft.transfer.objectives.cutmix import cut_and_mix
 from regraft.transfer.objectives.distillation import answers_loss
@@ -47,7 +47,13 @@ class MainLoss(Protocol):
 @dataclass
 class ClassificationLoss:
     """Cross-entropy with label smoothing, mixup, CutMix and class weights (each off at 0). With
-    both mixtures every batch gets one of them, drawn with equal chances."""
+    both mixtures every batch gets one of them, drawn with equal chances.
+
+    `auxiliary` are further labels of the same examples; the logits of these tasks follow those of
+    the label, in this order. Each is a loss "label:<task>" times `auxiliary_weight`: the mean over
+    the labelled examples of the batch (0 where there is none), smoothed, mixed and weighed as the
+    label is.
+    """
 
     labels: np.ndarray
     n_classes: int
@@ -56,14 +62,26 @@ class ClassificationLoss:
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
     teacher_dim: int = 0
+    auxiliary: dict[str, TaskLabels] = field(default_factory=dict)
+    auxiliary_weight: float = 1.0
 
     def prepare(
         self, inputs: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
     ) -> tuple[list[torch.Tensor], Tensors]:
         targets = one_hot(self.labels[indices], self.n_classes)
-        targets = smooth_targets(targets, self.label_smoothing).to(inputs[0].device)
-        inputs, targets = self._mixed(inputs, targets, _generator())
-        return inputs, {"labels": targets}
+        targets = smooth_targets(targets, self.label_smoothing)
+        further = [self._of_task(task, indices) for task in self.auxiliary.values()]
+        together = torch.cat([targets, *further], 1).to(inputs[0].device)
+        inputs, together = self._mixed(inputs, together, _generator())
+        names = ["labels", *(f"label:{name}" for name in self.auxiliary)]
+        parts = together.split([self.n_classes, *(one.shape[1] for one in further)], 1)
+        return inputs, dict(zip(names, parts, strict=True))
+
+    def _of_task(self, task: TaskLabels, indices: np.ndarray) -> torch.Tensor:
+        """Targets (n, classes of the task); rows of 0 where there is no label."""
+        known = torch.from_numpy(task.known[indices])[:, None]
+        targets = one_hot(task.labels[indices].clip(min=0), task.n_classes)
+        return smooth_targets(targets, self.label_smoothing) * known
 
     def _mixed(
         self, inputs: list[torch.Tensor], targets: torch.Tensor, rng: np.random.Generator
@@ -78,7 +96,24 @@ class ClassificationLoss:
     def losses(self, logits: torch.Tensor, wanted: Tensors) -> Tensors:
         targets = wanted["labels"]
         weights = self.class_weights.to(targets.device) if self.class_weights is not None else None
-        return {"label": soft_cross_entropy(logits, targets, weights)}
+        if not self.auxiliary:
+            return {"label": soft_cross_entropy(logits, targets, weights)}
+        sizes = [self.n_classes, *(task.n_classes for task in self.auxiliary.values())]
+        own, *further = logits.split(sizes, 1)
+        losses = {"label": soft_cross_entropy(own, targets, weights)}
+        for (name, task), answers in zip(self.auxiliary.items(), further, strict=True):
+            loss = self._loss_of_task(task, answers, wanted[f"label:{name}"])
+            losses[f"label:{name}"] = self.auxiliary_weight * loss
+        return losses
+
+    def _loss_of_task(
+        self, task: TaskLabels, logits: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        weights = None
+        if self.class_weights is not None:
+            weights = torch.from_numpy(task.class_weights()).to(targets.device)
+        labelled = targets.sum().clamp(min=1e-6)  # mixed examples count by their labelled share
+        return soft_cross_entropy(logits, targets, weights) * len(targets) / labelled
 
 
 @dataclass
@@ -138,8 +173,10 @@ def classification_loss(
     mixup_alpha: float,
     class_balance: bool,
     cutmix_alpha: float = 0.0,
+    auxiliary: dict[str, TaskLabels] | None = None,
+    auxiliary_weight: float = 1.0,
 ) -> ClassificationLoss:
-    """Learn the labels of `split`."""
+    """Learn the labels of `split`, and those of further tasks of the same examples."""
     return ClassificationLoss(
         split.labels,
         split.n_classes,
@@ -147,6 +184,8 @@ def classification_loss(
         label_smoothing,
         mixup_alpha,
         cutmix_alpha,
+        auxiliary=auxiliary or {},
+        auxiliary_weight=auxiliary_weight,
     )
 
 

@@ -20,6 +20,8 @@ from regraft.backbones.heads import (
 )
 from regraft.backbones.heads.cache_model import built, search
 from regraft.backbones.transferability import log_maximum_evidence
+from regraft.data.auxiliary import PREFIX, task_names
+from regraft.errors import UserError
 from regraft.shift.cross_validation import assign_folds, fold_numbers, wilson_interval
 
 # Features have length 1, so the useful penalties are the same for every backbone.
@@ -90,6 +92,52 @@ def fit_probe(
     low, high = wilson_interval(accuracy, len(np.unique(groups[held_out])))
     head = replace(chosen, cv_accuracy=accuracy, cv_low=low, cv_high=high).mapped(basis)
     return Probe(head, kind, names, logits[held_out], labels[held_out])
+
+
+def fit_auxiliary(
+    rows: pd.DataFrame,
+    features: np.ndarray,
+    *,
+    seed: int,
+    augmented: np.ndarray | None = None,
+    kind: str = "auto",
+) -> dict[str, Probe]:
+    """A head for every auxiliary task of the rows (see `data.auxiliary`), as `fit_probe` fits that
+    of the label; rows without a label of the task are left out of its head.
+
+    Raises
+    ------
+    UserError
+        The training rows have fewer than two labels of a task, or `kind` is `cache_model`.
+    """
+    tasks = task_names(rows.columns)
+    if tasks and kind == "cache_model":
+        raise UserError(
+            "a cache model answers one task",
+            where="features.head",
+            got=f"cache_model with data.auxiliary_labels {', '.join(tasks)}",
+            expected="auto or a linear head",
+        )
+    train = (rows["split"] == "train").to_numpy()
+    found = {}
+    for name in tasks:
+        labelled = rows[PREFIX + name].notna().to_numpy()
+        own = rows[labelled].assign(label=rows.loc[labelled, PREFIX + name])
+        _refuse_single(own.loc[own["split"] == "train", "label"], name)
+        views = None if augmented is None else augmented[labelled[train]]
+        found[name] = fit_probe(own, features[labelled], seed=seed, augmented=views, kind=kind)
+    return found
+
+
+def _refuse_single(labels: pd.Series, task: str) -> None:
+    if labels.nunique() < 2:
+        raise UserError(
+            f"the training examples have fewer than two labels of the task {task}",
+            where="data.auxiliary_labels",
+            got=", ".join(labels.unique()) or "none",
+            expected="at least two",
+            fix=f"label more examples, or take {task} out of data.auxiliary_labels",
+        )
 
 
 def _unchosen(kind: str, examples: _Examples) -> Head:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from regraft.training.examples import TaskLabels
+
+Score = Callable[[np.ndarray], dict[str, float]]
+
 _TEMPERATURES = np.geomspace(0.1, 10.0, 25)
 
 
-def validation_score(
-    labels: np.ndarray, answers: np.ndarray | None = None
-) -> Callable[[np.ndarray], dict[str, float]]:
+def validation_score(labels: np.ndarray, answers: np.ndarray | None = None) -> Score:
     """Logits (n, classes) of the validation examples to loss and accuracy.
 
     The loss is the negative log-likelihood at its best temperature: the model is calibrated
@@ -31,6 +33,29 @@ def validation_score(
         return {"val_loss": float(min(losses)), "val_accuracy": accuracy}
 
     return score
+
+
+def multi_task_score(
+    score: Score, tasks: dict[str, tuple[slice, TaskLabels]], *, n_classes: int, weight: float
+) -> Score:
+    """`score` of the first `n_classes` columns of the logits, with `weight` times the loss of every
+    task added. A task is its columns and its labels; its accuracy is "val_accuracy:<task>"."""
+    known = {name: labels.known for name, (_, labels) in tasks.items()}
+    scores = {
+        name: validation_score(labels.labels[known[name]])
+        for name, (_, labels) in tasks.items()
+        if known[name].any()
+    }
+
+    def total(logits: np.ndarray) -> dict[str, float]:
+        found = score(logits[:, :n_classes])
+        for name, own in scores.items():
+            of_task = own(logits[known[name]][:, tasks[name][0]])
+            found["val_loss"] += weight * of_task["val_loss"]
+            found[f"val_accuracy:{name}"] = of_task["val_accuracy"]
+        return found
+
+    return total
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
