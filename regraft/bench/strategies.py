@@ -155,6 +155,23 @@ def sequence(data: Path, backbones: list[Backbone]) -> list[Cell]:
     ]  # fmt: skip
 
 
+def two_labels(data: Path, backbones: list[Backbone]) -> list[Cell]:
+    """Crop and disease of the same photos, alone and together, with the default plan."""
+    fields = _lab(data, backbones, 20)
+    alone = [
+        Cell(f"crop and disease, lab 20 shots / alone / {label}", fields,
+             f"{label}.accuracy", "methods.two_labels", {"label": label})
+        for label in ("crop", "disease")
+    ]  # fmt: skip
+    return alone + [
+        Cell(f"crop and disease, lab 20 shots / {kind} / {label}",
+             fields | {"finetune.gradients.kind": kind}, f"{label}.accuracy",
+             "methods.two_labels", {"label": "disease", "beside": "crop"})
+        for kind in ("sum", "pcgrad", "gradnorm", "uncertainty")
+        for label in ("crop", "disease")
+    ]  # fmt: skip
+
+
 def trunk_cache(data: Path, backbones: list[Backbone]) -> list[Cell]:
     """Ten epochs of one stage, with and without the frozen-trunk cache: CPU seconds of the stage
     alone, the filling of the cache included."""
@@ -192,7 +209,8 @@ def students(data: Path, backbones: list[Backbone]) -> list[Cell]:
 
 
 SECTIONS: tuple[Callable[[Path, list[Backbone]], list[Cell]], ...] = (
-    plans, optimisers, regularisers, adaptation, forgetting, sequence, trunk_cache, students,
+    plans, optimisers, regularisers, adaptation, forgetting, sequence, two_labels, trunk_cache,
+    students,
 )  # fmt: skip
 
 

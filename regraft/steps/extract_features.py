@@ -36,10 +36,10 @@ def extract_features(
     of the recipe.
     """
     from regraft.steps.hardware import use_threads
+    from regraft.steps.probes import write_probes
     from regraft.steps.recording import modelling
     from regraft.tasks import task_module
     from regraft.training.domain_views import adaptation_views
-    from regraft.training.probe import fit_auxiliary, fit_probe
 
     use_threads(threads)
     backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)
@@ -51,21 +51,12 @@ def extract_features(
     with modelling():
         plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
         augmented = _augmented(task, encoder, rows, features, seed)
-        how = {"seed": seed, "augmented": augmented, "kind": features["head"]}
-        further = fit_auxiliary(rows, averaged, **how)
-        probe = fit_probe(rows, averaged, **how)
+        write_probes(rows, averaged, augmented, kind=features["head"], seed=seed, out=out)
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     with modelling():
         views = adaptation_views(task_module(task), encoder, rows, features, seed=seed)
     np.savez(out / "views.npz", **views)  # type: ignore[arg-type]
     encoder.save(out / "backbone")
-    np.savez(out / "probe.npz", **_calibrated(probe))
-    if further:
-        heads = [_calibrated(one) for one in further.values()]
-        stacked = {part: np.concatenate([head[part] for head in heads]) for part in heads[0]}
-        np.savez(out / "auxiliary.npz", **stacked)  # type: ignore[arg-type]
-    summaries = {name: one.summary() for name, one in further.items()}
-    _write(out / "probe.json", probe.summary() | {"auxiliary": summaries})
     with modelling():
         ranking = _ranked(task, rows, averaged, cost, backbone, features, seed)
     _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
@@ -88,21 +79,6 @@ def _augmented(
     rendered = module.training_views(encoder, train, features["augmentation"], seed=seed)
     found: np.ndarray = module.embeddings_of_views(encoder, rendered, list(range(1, views + 1)))
     return found
-
-
-def _calibrated(probe: Any) -> dict[str, Any]:
-    """The arrays of the head, scaled so that fine-tuning begins with calibrated logits."""
-    arrays: dict[str, Any] = probe.head.scaled(1 / _temperature(probe)).arrays()
-    return arrays
-
-
-def _temperature(probe: Any) -> float:
-    """Fitted on answers to held-out folds; 1 where nothing could be held out."""
-    from regraft.evaluation.calibration import fit_temperature
-
-    if not len(probe.held_out_labels):
-        return 1.0
-    return fit_temperature(probe.held_out_logits, probe.held_out_labels)
 
 
 def _ranked(
