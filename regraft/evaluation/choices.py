@@ -64,7 +64,8 @@ def _why(rows: list[dict[str, Any]]) -> str:
         return f"Chosen: no adaptation, because no candidate that keeps the source beats {score}."
     alone = next((row for row in rows if row["kind"] == "source_only"), None)
     beside = f"; {alone['information_maximisation']:.3f} without adaptation" if alone else ""
-    return f"Chosen: {named}, for the highest information maximisation ({score}{beside})."
+    among = "" if all(row["allowed"] for row in rows) else " of those that keep the source"
+    return f"Chosen: {named}, for the highest information maximisation{among} ({score}{beside})."
 
 
 def stage_rows(name: str, history: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -96,7 +96,7 @@ def _searched(
     best = found.rungs[-1].losses[found.winner]
     rungs = [_shown(rung, probe) for rung in found.rungs]
     tried = f"{facts}; of {len(candidates)} configurations "
-    losses = f"{best:.3f} after {found.rungs[-1].epochs} epochs, {probe:.3f} for the head alone"
+    losses = f"{best:.3g} after {found.rungs[-1].epochs} epochs, {probe:.3g} for the head alone"
     if best >= probe:
         reason = f"{tried}none lowers the validation loss ({found.winner}: {losses})"
         return {"plan": _PROBE}, {"chosen": "head only", "reason": reason, "rungs": rungs}

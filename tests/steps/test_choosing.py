@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from regraft.data.examples.leaves import draw_leaf
 from regraft.recipe.finetune import FinetuneOptions
 from regraft.steps import finetune as step
 from regraft.steps.choosing import chosen_strategy
+from regraft.steps.extract_features import extract_features
+from regraft.steps.validate_data import validate_data
 from regraft.training.loop import Diverged
+from regraft.training.losses import classification_loss
+from regraft.training.optimisation import Optimisation
 from regraft.training.planned import fine_tune_by_plan
+from regraft.training.ports import Ports
 from regraft.training.selection import validation_score
 from regraft.training.sources import Data
 from regraft.training.trunk_store import TrunkStore
@@ -70,7 +78,7 @@ def test_the_best_candidate_goes_on_and_the_rest_of_the_recipe_stays(tmp_path: P
     assert {rung["probe_loss"] for rung in rungs} == {0.5}
     diverged = [one for one in rungs[0]["candidates"] if one["val_loss"] is None]
     assert diverged and not any(one["kept"] for one in diverged)
-    assert "20 training labels" in card["reason"] and "0.500 for the head alone" in card["reason"]
+    assert "20 training labels" in card["reason"] and "0.5 for the head alone" in card["reason"]
 
 
 def test_the_choice_is_the_same_again(tmp_path: Path) -> None:
@@ -100,9 +108,12 @@ def test_real_trials_leave_the_model_as_it_was(tmp_path: Path) -> None:
         return fine_tune_by_plan(
             model, options["plan"],
             data=Data(Halves(24), Halves(16, seed=1), cached_views=1),
-            loss=step._loss(options, train), score=validation_score(validation.labels),
-            optimisation=step._optimisation(options), ports=step._ports(options), trunks=store,
-            work_dir=folder, seed=0,
+            loss=classification_loss(train, mixup_alpha=options["mixup_alpha"], class_balance=False,
+                                     label_smoothing=options["label_smoothing"]),
+            score=validation_score(validation.labels),
+            optimisation=Optimisation(**options["optimiser"], batch_size=8),
+            ports=Ports(objectives=options["objectives"], averaging=options["averaging"]),
+            trunks=store, work_dir=folder, seed=0,
         )  # fmt: skip
 
     options = OPTIONS | {"search": {"candidates": 4, "budget_epochs": 8}}
@@ -115,3 +126,37 @@ def test_real_trials_leave_the_model_as_it_was(tmp_path: Path) -> None:
     history = trained(model, chosen, tmp_path / "in full")
     best = min(e["val_loss"] for s in history["stages"] for e in s["epochs"])
     assert best < first["probe_loss"]
+
+
+@pytest.mark.parametrize("least", [0, 1000], ids=["searched", "by rule"])
+def test_the_step_writes_down_what_it_chose(
+    least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From photos to history.json, and the trained stages are those of the choice."""
+    monkeypatch.setenv("REGRAFT_HOME", str(tmp_path / "home"))
+    for label in ("healthy", "powdery_mildew"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for index in range(28):
+            file = tmp_path / "photos" / label / f"{index}.jpg"
+            Image.fromarray(draw_leaf("lab", label, index)).save(file, quality=90)
+    task: dict[str, Any] = {"task": "image_classification", "seed": 0}
+    read: dict[str, Any] = {
+        "manifest": tmp_path / "data" / "manifest.parquet", "features": tmp_path / "features",
+    }  # fmt: skip
+    validate_data(**task, data={"root": str(tmp_path / "photos")}, out_dir=tmp_path / "data")
+    extract_features(
+        **task, manifest=read["manifest"], backbone={"name": "starter"}, threads=1,
+        features={"views": 1, "augmented_views": 0}, out_dir=read["features"],
+    )  # fmt: skip
+    options = {
+        "strategy": "auto", "search": {"candidates": 2, "budget_epochs": 2}, "threads": 1,
+        "min_labels_per_class": least, "batch_size": 8,
+    }  # fmt: skip
+    step.finetune(
+        **task, **read, options=options, test_views=1, code_version="c0de", out_dir=tmp_path
+    )
+    history = json.loads((tmp_path / "history.json").read_text(encoding="utf-8"))
+    strategy = history["strategy"]
+    assert len(strategy["rungs"]) == (0 if least else 1)
+    assert (len(history["stages"]) > 1) == (strategy["chosen"] != "head only")
+    assert "no shift was found" in strategy["reason"] or "1000" in strategy["reason"]

@@ -76,7 +76,8 @@ def search_rungs(rungs: Sequence[Mapping[str, Any]], name: str = "search") -> st
                       label=style.printable(label) if best else None)  # fmt: skip
         axes.axhline(rungs[0]["probe_loss"], color=style.ORANGE, linestyle=(0, (4, 3)),
                      linewidth=1.2, label="the head alone")  # fmt: skip
-        axes.set_xticks(range(len(rungs)), [f"{rung['epochs']} epochs" for rung in rungs])
+        axes.set_xticks(range(len(rungs)), [str(rung["epochs"]) for rung in rungs])
+        axes.set_xlabel("epochs of each configuration")
         axes.set_xlim(-0.3, len(rungs) - 0.7)
         axes.set_title("validation loss")
         style.hairlines(axes, "y")
