@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from regraft.evaluation.choices import adaptation, choices, forgetting, stage_rows
+from regraft.evaluation.model_card import write_model_card
 from regraft.evaluation.report import write_report
 from tests.evaluation.conftest import CHOICES, domains
 
@@ -83,3 +84,13 @@ def test_the_section_shows_all_of_it(
         "too much", CHOICES["strategy"]["reason"][1:], "<svg", "What each stage bought",
     ):  # fmt: skip
         assert words in section, words
+
+
+def test_the_model_card_tells_it_in_words(
+    make_content: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    write_model_card(tmp_path / "card.md", make_content())
+    card = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert "Strategy chosen by the run: last 2, then 4 blocks, rate x 3, mixup (100" in card
+    assert "Chosen: self training" in card
+    assert "Source accuracy 97.8% before (probe); after: teacher 97.1%, student 95.8%." in card
