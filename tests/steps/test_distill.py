@@ -15,10 +15,12 @@ from PIL import Image
 
 from regraft.data.examples.leaves import draw_leaf
 from regraft.data.manifest import read_manifest, write_manifest
+from regraft.recipe.distillation import StudentOptions
 from regraft.steps import teachers as teachers_module
-from regraft.steps.distill import distill
+from regraft.steps.distill import _student, distill
 from regraft.steps.extract_features import extract_features
 from regraft.steps.finetune import finetune
+from regraft.steps.options import typed
 from regraft.steps.teachers import Teachers
 from regraft.tasks import image_classification as task
 
@@ -113,11 +115,37 @@ def test_a_student_of_another_architecture_answers_as_the_teacher(
     assert card["backbone"]["architecture"] == "test_resnet"
 
 
+@pytest.mark.parametrize(("dynamic", "expected"), [(True, 32), (False, 160)])
+def test_a_student_sees_smaller_pictures_where_it_can(
+    dynamic: bool, expected: int, root: Path
+) -> None:
+    teacher = task.load_model(root / "teacher")
+    arguments = {"dynamic_img_size": dynamic}
+    values = {"name": "test_vit", "weights": "random", "model_args": arguments}
+    options = typed(StudentOptions, values)
+    student = _student(task, teacher, options)
+    assert student.encoder.spec.preprocessing.image_size == expected
+    assert student.averaged_logits(torch.zeros(1, 3, expected, expected)).shape == (1, 3)
+
+
 def test_the_head_answers_before_the_first_epoch(distil: Distil, tmp_path: Path) -> None:
     """Random numbers in its place would be right in a third of the cases."""
     start = stages(distil(tmp_path, student=OTHER))[0]
     assert start["name"] == "probe"
     assert start["epochs"][0]["val_accuracy"] > 0.6
+
+
+def test_with_nothing_to_choose_by_only_the_head_is_new(
+    root: Path, distil: Distil, tmp_path: Path
+) -> None:
+    rows = read_manifest(root / "lab.parquet")
+    write_manifest(rows[rows["split"] == "train"], root / "few.parquet")
+    student, teacher = (
+        task.load_model(folder).state_dict()
+        for folder in (distil(tmp_path, "few.parquet"), root / "teacher")
+    )
+    changed = {name for name in teacher if not torch.equal(student[name], teacher[name])}
+    assert changed == {"head.weight", "head.bias"}
 
 
 def test_unlabelled_photos_are_learned_from_the_teacher(
