@@ -15,6 +15,7 @@ SHOTS = (1, 5, 10, 20, 100)
 HEADS = ("nearest_class_mean", "ridge", "logistic", "cache_model", "auto")
 _PEERS, _SCRATCH, _SECOND = (5, 20, 100), (20, 100), (5, 20, 100)
 _SCRATCH_RATES = {
+    "finetune.probe_is_enough": 1.0,
     "finetune.optimiser.learning_rate": 2e-3,
     "finetune.optimiser.head_learning_rate": 2e-3,
     "finetune.optimiser.block_decay": 1.0,

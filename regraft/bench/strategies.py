@@ -218,6 +218,7 @@ def _lab(data: Path, backbones: list[Backbone], count: int) -> Fields:
     return {
         "data.root": str(data / "lab"),
         "data.images_per_class": count,
+        "finetune.probe_is_enough": 1.0,
         **backbones[0].overrides,
     }
 

@@ -72,6 +72,9 @@ class FinetuneOptions(Options):
     min_labels_per_class: int = Field(default=15, ge=0)
     """With fewer training labels in the smallest class, the plan ends after the probe: there is
     too little to choose an epoch with."""
+    probe_is_enough: float = Field(default=0.985, gt=0, le=1)
+    """With this cross-validated accuracy of the probe, the plan ends after it: blocks that move
+    cost several times as much for what is left. 1 goes on in any case."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` takes bfloat16 on a GPU that has it, else float32."""
     threads: int = Field(default=0, ge=0)

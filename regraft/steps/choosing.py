@@ -27,6 +27,7 @@ def chosen_strategy(
     *,
     smallest_class: int,
     validation_examples: int,
+    probe_accuracy: float | None,
     shifted: bool,
     adapted: bool,
     seed: int,
@@ -34,11 +35,14 @@ def chosen_strategy(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The finetune section to go on with, and {"chosen", "reason", "rungs"} for the history.
 
-    `options` is the recipe's finetune section, `smallest_class` counts training labels, `shifted`
+    `options` is the recipe's finetune section, `smallest_class` counts training labels,
+    `probe_accuracy` is that on held-out folds (None where nothing was held out), `shifted`
     is the verdict of the shift detection, `adapted` whether the head has learned from an unlabelled
     target. The model is left as it is.
     """
-    reason = rule(options, smallest_class, validation_examples, adapted)
+    reason = rule(options, smallest_class, probe_accuracy, adapted)
+    if not reason and not validation_examples:
+        reason = "there is no validation split to compare anything on"
     if reason:
         note(f"strategy: head only ({reason})")
         return options | {"plan": _PROBE}, {"chosen": "head only", "reason": reason, "rungs": []}
@@ -50,11 +54,13 @@ def chosen_strategy(
 
 
 def rule(
-    options: dict[str, Any], smallest_class: int, validation_examples: int, adapted: bool
+    options: dict[str, Any], smallest_class: int, probe_accuracy: float | None, adapted: bool
 ) -> str:
-    """Why the head alone is the model, in words; empty where a search may decide.
+    """Why the head alone is the model, in words; empty where blocks may move.
 
-    >>> rule({"min_labels_per_class": 15}, 5, 40, adapted=False)
+    `probe_accuracy` is that of the probe on held-out folds, None where nothing was held out.
+
+    >>> rule({"min_labels_per_class": 15}, 5, 0.9, adapted=False)
     '5 training labels in the smallest class, fewer than min_labels_per_class = 15'
     """
     least = options["min_labels_per_class"]
@@ -68,8 +74,12 @@ def rule(
             f"{smallest_class} training labels in the smallest class, fewer than "
             f"min_labels_per_class = {least}"
         )
-    if not validation_examples:
-        return "there is no validation split to compare anything on"
+    enough = options["probe_is_enough"]
+    if enough < 1 and probe_accuracy is not None and probe_accuracy >= enough:
+        return (
+            f"the probe is right on {probe_accuracy:.1%} of held-out training examples, at least "
+            f"probe_is_enough = {enough:.1%}"
+        )
     return ""
 
 

@@ -18,10 +18,7 @@ if TYPE_CHECKING:
     from regraft.backbones.encoder import Encoder
     from regraft.training.examples import Split
     from regraft.training.losses import MainLoss
-    from regraft.training.optimisation import Optimisation
-    from regraft.training.ports import Ports
     from regraft.training.sources import Data
-    from regraft.training.trunk_store import TrunkStore
 
 
 def finetune(
@@ -53,6 +50,7 @@ def finetune(
     from regraft.steps.adapting import adapted_head
     from regraft.steps.auxiliary_tasks import begun, calibrate_tasks, score_of
     from regraft.steps.choosing import chosen_strategy
+    from regraft.steps.engine import optimisation_of, ports_of, trunks_of
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
@@ -100,9 +98,9 @@ def finetune(
                 data=data,
                 loss=_loss(options, train, model.auxiliary),
                 score=score_of(options, validation, model),
-                optimisation=_optimisation(options),
-                ports=_ports(options),
-                trunks=_trunks(options, code_version),
+                optimisation=optimisation_of(options),
+                ports=ports_of(options),
+                trunks=trunks_of(options, code_version),
                 work_dir=folder,
                 seed=seed,
             )
@@ -115,13 +113,16 @@ def finetune(
                 trained,
                 smallest_class=train.smallest_class,
                 validation_examples=len(validation),
+                probe_accuracy=probe["cv_accuracy"],
                 shifted=_shifted(shift),
                 adapted=bool(adapted),
                 seed=seed,
                 work_dir=folder,
             )
         else:
-            options = options | {"plan": _plan(options, train, bool(adapted))}
+            options = options | {
+                "plan": _plan(options, train.smallest_class, probe["cv_accuracy"], bool(adapted))
+            }
         history = trained(model, options, folder)
         if strategy:
             history["strategy"] = strategy
@@ -147,16 +148,19 @@ def _loss(options: dict[str, Any], train: Split, auxiliary: dict[str, list[str]]
     return classification_loss(train, auxiliary=tasks, **{name: options[name] for name in names})
 
 
-def _plan(options: dict[str, Any], train: Split, adapted: bool) -> dict[str, Any]:
-    """The recipe's plan; the head alone where there are too few labels to choose an epoch by, or
-    where these are not the target's."""
+def _plan(
+    options: dict[str, Any], smallest_class: int, probe_accuracy: float | None, adapted: bool
+) -> dict[str, Any]:
+    """The recipe's plan; the head alone where a rule says so. Terms that read the target may move
+    blocks behind an adapted head."""
+    from regraft.steps.choosing import rule
+
     plan: dict[str, Any] = options["plan"]
-    if adapted and plan["kind"] != "head_only" and not options["objectives"]:
-        note("the adapted head is the model: no validation labels say when blocks help the target")
-        return {"kind": "head_only"}
-    if plan["kind"] == "head_only" or train.smallest_class >= options["min_labels_per_class"]:
+    asked_for = adapted and options["objectives"]
+    reason = "" if asked_for else rule(options, smallest_class, probe_accuracy, adapted)
+    if plan["kind"] == "head_only" or not reason:
         return plan
-    note(f"{train.smallest_class} training labels in the smallest class: the probe is the model")
+    note(f"the head alone is the model: {reason}")
     return {"kind": "head_only"}
 
 
@@ -197,29 +201,3 @@ def _difficulty(rows: pd.DataFrame, train: Split, features: Path, seed: int) -> 
     losses = held_out_losses(known, archive["averaged"], seed=seed)
     names = known.loc[known["split"] == "train", "id"]
     return np.asarray(pd.Series(losses, index=names).loc[train.rows["id"]])
-
-
-def _optimisation(options: dict[str, Any]) -> Optimisation:
-    from regraft.training.optimisation import Optimisation
-
-    names = ("batch_size", "accumulation_steps", "clip_norm", "clip_value", "dropout", "precision")
-    return Optimisation(
-        **options["optimiser"],
-        **{name: options[name] for name in names},
-        keep_statistics=options["batch_norm"] == "frozen",
-    )
-
-
-def _ports(options: dict[str, Any]) -> Ports:
-    from regraft.training.ports import Ports
-
-    names = ("objectives", "gradients", "sampling", "replay", "averaging")
-    return Ports(**{name: options[name] for name in names})
-
-
-def _trunks(options: dict[str, Any], code_version: str) -> TrunkStore | None:
-    from regraft.steps.workspace import home
-    from regraft.training.trunk_store import TrunkStore
-
-    max_bytes = int(options["cache_gb"] * 1e9)
-    return TrunkStore(home() / "trunks", max_bytes, code_version) if max_bytes else None

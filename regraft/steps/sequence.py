@@ -170,7 +170,7 @@ def _learner(
     from regraft.backbones.encoder import Encoder
     from regraft.backbones.loading import load_pretrained
     from regraft.evaluation.calibration import fit_temperature
-    from regraft.steps.finetune import _optimisation, _ports, _trunks
+    from regraft.steps.engine import optimisation_of, ports_of, trunks_of
     from regraft.steps.hardware import use_device
     from regraft.training.sequence import Learner
     from regraft.transfer.stage import Stage
@@ -179,7 +179,7 @@ def _learner(
     spec, network = load_pretrained(**sections["backbone"], taps=sections["features"]["taps"])
     encoder = Encoder(spec, network).eval()
     start = {name: value.clone() for name, value in encoder.state_dict().items()}
-    optimisation = _optimisation(finetune)
+    optimisation = optimisation_of(finetune)
 
     def model(classes: list[str]) -> Any:
         own = Encoder(spec, _empty(spec))
@@ -210,13 +210,13 @@ def _learner(
             rate_factor=options["head_learning_rate"] / optimisation.head_learning_rate,
         ),
         optimisation=optimisation,
-        ports=_ports(finetune),
+        ports=ports_of(finetune),
         loss={
             name: finetune[name]
             for name in ("label_smoothing", "mixup_alpha", "cutmix_alpha", "class_balance")
         },
         cached_views=finetune["augmentation"]["cached_views"],
-        trunks=_trunks(finetune, code_version),
+        trunks=trunks_of(finetune, code_version),
         memory_per_class=options["memory_per_class"],
         seed=seed,
     )

@@ -27,7 +27,8 @@ from tests.training.support import Halves, classifier, split
 
 OPTIONS = FinetuneOptions(strategy="auto", batch_size=8).model_dump(mode="json")
 FACTS: dict[str, Any] = {
-    "smallest_class": 20, "validation_examples": 16, "shifted": False, "adapted": False, "seed": 0,
+    "smallest_class": 20, "validation_examples": 16, "probe_accuracy": 0.9, "shifted": False,
+    "adapted": False, "seed": 0,
 }  # fmt: skip
 
 
@@ -50,8 +51,9 @@ def by_rate(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]
         ({"smallest_class": 5}, "5 training labels in the smallest class"),
         ({"validation_examples": 0}, "no validation split"),
         ({"adapted": True, "shifted": True}, "the target has shifted"),
+        ({"probe_accuracy": 0.99}, "the probe is right on 99.0%"),
     ],
-    ids=["few labels", "no validation", "adapted"],
+    ids=["few labels", "no validation", "adapted", "probe is enough"],
 )
 def test_a_rule_leaves_the_head_alone_and_trains_nothing(
     fact: dict[str, Any], words: str, tmp_path: Path
