@@ -64,7 +64,7 @@ def adapted_head(
         archive["averaged"],
         dict(np.load(features / "views.npz")),
         classes,
-        target_weight=how["target_weight"],
+        target_weight=how.pop("target_weight"),
     )
     found = adapt_head(
         domains, kind=kind, source_groups=groups, validators=VALIDATORS, seed=seed, **how

@@ -10,7 +10,7 @@ by the caller.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,6 @@ def _candidate(
 ) -> dict[str, Any]:
     composed = kind != "source_only" and bool((domains.domain == COMPOSED).any())
     own = domains if composed else domains.without_composed()
-    own = replace(own, target_weight=how["target_weight"])
     found = None if kind == "source_only" else answers(kind, own, **how)
     weight = how["pseudo_label_weight"]
     head = consolidated(own, found, pseudo_label_weight=weight)

@@ -14,7 +14,7 @@ from regraft.transfer.adaptation.domains import COMPOSED, SOURCE, TARGET, Domain
 from tests.transfer.adaptation.support import blobs, line
 
 HOW: dict[str, Any] = {
-    "target_weight": 10.0, "pseudo_label_weight": 10.0, "rounds": 5, "class_balance": 0.5,
+    "pseudo_label_weight": 10.0, "rounds": 5, "class_balance": 0.5,
     "max_source_drop_pp": 1.5, "seed": 0, "kind": "auto",
 }  # fmt: skip
 
