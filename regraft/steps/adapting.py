@@ -19,10 +19,9 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class AdaptedHead:
-    """A head for both domains, the temperature of its logits, and how it was chosen."""
+    """A head for both domains, scaled to be calibrated, and how it was chosen."""
 
     head: LinearHead
-    temperature: float
     card: dict[str, Any]
 
 
@@ -71,4 +70,4 @@ def adapted_head(
     )
     note(f"adaptation to the target: {found.card['chosen']}")
     temperature = fit_temperature(*found.held_out) if len(found.held_out[1]) else 1.0
-    return AdaptedHead(found.head, temperature, found.card)
+    return AdaptedHead(found.head.scaled(1 / temperature), found.card)

@@ -71,7 +71,6 @@ def finetune(
         )
     if adapted:
         model.set_head(adapted.head.weight, adapted.head.bias)
-        model.temperature = adapted.temperature
     model.to(use_device())
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     data = _data(module, encoder, rows, model.classes, Path(features), options, seed)

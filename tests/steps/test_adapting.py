@@ -46,7 +46,7 @@ def test_a_shifted_target_is_adapted_to(tmp_path: Path) -> None:
     domains, truth = blobs(0.4)
     target = domains.features[domains.domain != SOURCE]
     assert (found.head.logits(target).argmax(1) == truth).mean() > 0.9
-    assert 0 < found.temperature < np.inf
+    assert np.isfinite(found.head.weight).all()
     json.dumps(found.card, allow_nan=False)
 
 
