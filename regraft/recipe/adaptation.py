@@ -23,7 +23,9 @@ class AdaptationOptions(Options):
     target_weight: float = Field(default=10.0, gt=0)
     """Weight of all labelled target examples together; all source examples together weigh 1."""
     pseudo_label_weight: float = Field(default=10.0, ge=0)
-    """Weight of all target examples with their own answers as labels."""
+    """Weight of all target examples with their own answers as labels, where none has a label."""
+    pseudo_label_weight_beside_labels: float = Field(default=1.0, ge=0)
+    """The same where some target examples have labels: these should outweigh guesses."""
     rounds: int = Field(default=5, ge=1)
     """Rounds of self-training; each believes a larger share of the answers, the surest first."""
     class_balance: float = Field(default=0.5, ge=0, le=1)

@@ -65,6 +65,9 @@ def adapted_head(
         classes,
         target_weight=how.pop("target_weight"),
     )
+    beside = how.pop("pseudo_label_weight_beside_labels")
+    if (domains.target_labels >= 0).any():
+        how["pseudo_label_weight"] = beside
     found = adapt_head(
         domains, kind=kind, source_groups=groups, validators=VALIDATORS, seed=seed, **how
     )
