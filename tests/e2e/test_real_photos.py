@@ -51,14 +51,17 @@ def test_five_photos_per_class(real_data: Path, tmp_path: Path) -> None:
     assert summary["served"] == "teacher"
 
 
-def test_lab_photos_differ_from_field_photos(real_data: Path, tmp_path: Path) -> None:
+def test_a_head_learns_from_unlabelled_field_photos(real_data: Path, tmp_path: Path) -> None:
+    """Source only is right on a third, per-domain standardisation of features on 43 %."""
     summary = run(
         real_data, tmp_path, f"data.root={real_data / 'plants'}", "data.source_domain=lab",
-        "data.target_domain=field", "data.images_per_class=20", "distillation.enabled=false",
+        "data.target_domain=field", "data.target_labels_per_class=0", "distillation.enabled=false",
         "data.classes=[tomato_bacterial_spot,tomato_healthy,tomato_late_blight]",
-        "finetune.plan.kind=head_only",
     )  # fmt: skip
     assert summary["shift"]["shifted"]
-    figures = summary["metrics"]["teacher"]
-    assert figures["target"] == figures["field"]
-    assert figures["source"]["accuracy"] > figures["target"]["accuracy"] + 0.2
+    teacher, alone = summary["metrics"]["teacher"], summary["metrics"]["baselines"]["probe"]
+    assert teacher["target"] == teacher["field"]
+    assert alone["target"]["accuracy"] < 0.5
+    assert teacher["target"]["accuracy"] >= 0.6
+    assert teacher["source"]["accuracy"] >= alone["source"]["accuracy"] - 0.015
+    assert summary["decision"]["outcome"] == "first"
