@@ -20,7 +20,7 @@ from regraft.data.examples.leaves import draw_leaf
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("healthy", "powdery_mildew")
-IMAGES_PER_CLASS = 24
+IMAGES_PER_CLASS = 28
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",
