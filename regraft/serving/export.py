@@ -190,7 +190,7 @@ def _spread(rows: pd.DataFrame, most: int) -> pd.DataFrame:
 
 def _pixels(model: Any, inputs: list[Any]) -> np.ndarray:
     """The network's input (n, 3, size, size): what stays outside the graph."""
-    from regraft.tasks.image_classification import decode
+    from regraft.tasks.image_predictor import decode
 
     preprocessing = model.encoder.spec.preprocessing
     parts = [preprocessing.tensor([decode(value)]).contiguous().numpy() for value in inputs]

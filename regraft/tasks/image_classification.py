@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,127 +17,12 @@ from regraft.backbones.encoder import Encoder
 from regraft.backbones.heads import CacheHead
 from regraft.backbones.loading import BackboneSpec, build
 from regraft.data.images import open_rgb
-from regraft.errors import UserError
 from regraft.progress import track
+from regraft.tasks.classifier import Classifier
+from regraft.tasks.image_predictor import ImagePredictor
 from regraft.tasks.image_views import ComposedViews, ImageViews, flip_views
 
 _BATCH = 16
-
-
-class Classifier(nn.Module):
-    """An encoder and a head: linear, or a cache model (see `set_head`).
-
-    `test_views` flipped copies of an image are averaged (as logits) when predicting;
-    `temperature` divides the logits before the softmax (Guo et al., ICML 2017).
-
-    `auxiliary` are the classes of further tasks by name (hard parameter sharing: Caruana,
-    "Multitask Learning", Machine Learning 28, 1997). Their rows of the head follow those of
-    `classes`, in this order; `auxiliary_temperatures` are theirs. The model itself answers with
-    `classes` alone.
-    """
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        classes: list[str],
-        *,
-        test_views: int = 1,
-        auxiliary: dict[str, list[str]] | None = None,
-    ) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.classes = classes
-        self.test_views = test_views
-        self.temperature = 1.0
-        self.auxiliary = auxiliary or {}
-        self.auxiliary_temperatures = dict.fromkeys(self.auxiliary, 1.0)
-        rows = len(classes) + sum(map(len, self.auxiliary.values()))
-        self.head: nn.Linear | CacheHead = nn.Linear(encoder.dim, rows)
-
-    @property
-    def auxiliary_columns(self) -> dict[str, slice]:
-        """Where the logits of each auxiliary task are among those of the head."""
-        return columns_of(len(self.classes), self.auxiliary)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Images (n, 3, size, size) to logits (n, classes)."""
-        return self.of_classes(self.head(self.encoder(x)))
-
-    def of_classes(self, logits: torch.Tensor) -> torch.Tensor:
-        """What the head's logits (n, rows) say of the classes: (n, classes)."""
-        return logits[:, : len(self.classes)] if self.auxiliary else logits
-
-    @torch.inference_mode()
-    def averaged_logits(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, classes), mean over the test views."""
-        return self.of_classes(self.averaged_rows(x))
-
-    @torch.inference_mode()
-    def averaged_rows(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, rows) of all tasks, mean over the test views."""
-        self.eval()
-        views = flip_views(x, self.test_views)
-        return torch.stack([self.head(self.encoder(view)) for view in views]).mean(0)
-
-    def set_auxiliary_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
-        """Put in the rows of the auxiliary tasks: weight (their classes, dim), bias."""
-        own = {name: value.clone() for name, value in self.head.state_dict().items()}
-        for name, rows in (("weight", weight), ("bias", bias)):
-            own[name][len(self.classes) :] = torch.from_numpy(np.asarray(rows, dtype=np.float32))
-        self.head.load_state_dict(own)
-
-    def set_head(self, weight: np.ndarray, bias: np.ndarray, **cache: Any) -> None:
-        """Put in a head that was fitted on features: weight (classes, dim), bias (classes,), and
-        of a cache model the other arrays of `CacheModel.arrays`. Auxiliary rows stay.
-
-        Raises
-        ------
-        UserError
-            A cache model for several tasks: its keys vote for the classes of one.
-        """
-        if self.auxiliary and cache:
-            raise UserError(
-                "a cache model answers one task",
-                where="features.head",
-                got=f"cache_model with the auxiliary tasks {', '.join(self.auxiliary)}",
-                expected="auto or a linear head",
-            )
-        if self.auxiliary:
-            kept = {name: value.cpu().numpy() for name, value in self.head.state_dict().items()}
-            weight = np.concatenate([weight, kept["weight"][len(self.classes) :]])
-            bias = np.concatenate([bias, kept["bias"][len(self.classes) :]])
-        arrays = {"weight": weight, "bias": bias}
-        if cache:
-            arrays = {f"linear.{name}": value for name, value in arrays.items()} | cache
-            n_keys, dim = np.shape(cache["keys"])
-            self.head = CacheHead(dim, len(self.classes), n_keys).to(self.encoder.device)
-        tensors = {
-            name: torch.from_numpy(np.asarray(value, dtype=np.float32))
-            for name, value in arrays.items()
-        }
-        self.head.load_state_dict(tensors)
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """As ever, and the head takes the form of the one whose weights these are."""
-        if "head.keys" in state_dict:
-            n_keys, dim = state_dict["head.keys"].shape
-            self.head = CacheHead(dim, len(self.classes), n_keys).to(self.encoder.device)
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
-
-def columns_of(n_classes: int, auxiliary: dict[str, list[str]]) -> dict[str, slice]:
-    """Where the logits of each auxiliary task are, behind those of `n_classes` main classes.
-
-    >>> columns_of(3, {"crop": ["apple", "tomato"]})
-    {'crop': slice(3, 5, None)}
-    """
-    found, start = {}, n_classes
-    for name, classes in auxiliary.items():
-        found[name] = slice(start, start + len(classes))
-        start += len(classes)
-    return found
 
 
 def new_model(
@@ -297,70 +180,6 @@ def _over_views(
     return np.concatenate(found).reshape(len(views), len(numbers), -1)
 
 
-class ImagePredictor:
-    """A saved classifier, ready to answer."""
-
-    def __init__(self, model: Classifier) -> None:
-        self.model = model
-        self.classes = model.classes
-        self.temperature = model.temperature
-
-    def logits(self, inputs: list[Any]) -> np.ndarray:
-        """Averaged logits before the temperature, (n, classes); `inputs` as in `predict`, or
-        Pillow images."""
-        return self.rows(inputs)[:, : len(self.classes)]
-
-    def rows(self, inputs: list[Any]) -> np.ndarray:
-        """The same for every row of the head, those of the auxiliary tasks included."""
-        found = [self.model.averaged_rows(x).cpu().numpy() for x in self.batches(inputs)]
-        n_rows = len(self.classes) + sum(map(len, self.model.auxiliary.values()))
-        return np.concatenate(found) if found else np.zeros((0, n_rows), np.float32)
-
-    def batches(self, inputs: list[Any]) -> Iterator[torch.Tensor]:
-        """What the network reads of `inputs`: (n, 3, size, size), a few at a time."""
-        preprocessing = self.model.encoder.spec.preprocessing
-        for start in range(0, len(inputs), _BATCH):
-            images = [decode(value) for value in inputs[start : start + _BATCH]]
-            yield preprocessing.tensor(images).to(self.model.encoder.device)
-
-    def probabilities(self, inputs: list[Any]) -> np.ndarray:
-        """Calibrated probabilities, (n, classes)."""
-        return softmax(self.logits(inputs) / self.model.temperature)
-
-    def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
-        """One answer {label, confidence, probabilities} per input; with auxiliary tasks also
-        "tasks": {name: {label, confidence}}."""
-        found = self.rows(inputs)
-        tasks = self.task_probabilities(found)
-        answers = []
-        probabilities = softmax(found[:, : len(self.classes)] / self.model.temperature)
-        for number, row in enumerate(probabilities):
-            best = int(row.argmax())
-            named = dict(zip(self.classes, (round(float(p), 6) for p in row), strict=True))
-            answer: dict[str, Any] = {
-                "label": self.classes[best],
-                "confidence": named[self.classes[best]],
-                "probabilities": named,
-            }
-            if tasks:
-                answer["tasks"] = {name: self._best(name, p[number]) for name, p in tasks.items()}
-            answers.append(answer)
-        return answers
-
-    def task_probabilities(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Calibrated probabilities (n, classes of the task) of each auxiliary task, from `rows`."""
-        temperatures = self.model.auxiliary_temperatures
-        return {
-            name: softmax(rows[:, columns] / temperatures[name])
-            for name, columns in self.model.auxiliary_columns.items()
-        }
-
-    def _best(self, task: str, probabilities: np.ndarray) -> dict[str, Any]:
-        best = int(probabilities.argmax())
-        label = self.model.auxiliary[task][best]
-        return {"label": label, "confidence": round(float(probabilities[best]), 6)}
-
-
 def predictor(model: Classifier) -> ImagePredictor:
     """The model as it is, ready to answer."""
     return ImagePredictor(model)
@@ -369,32 +188,3 @@ def predictor(model: Classifier) -> ImagePredictor:
 def load(folder: Path) -> ImagePredictor:
     """The predictor of a saved model."""
     return ImagePredictor(load_model(folder))
-
-
-def decode(value: Any) -> Any:
-    """An RGB image from a path, bytes, base64 text or a Pillow image.
-
-    Raises
-    ------
-    UserError
-        Neither an existing file nor base64, or not an image.
-    """
-    if not isinstance(value, str):
-        return open_rgb(value)
-    if len(value) < 4096 and Path(value).is_file():
-        return open_rgb(value)
-    text = value.partition(",")[2] if value.startswith("data:") else value
-    try:
-        return open_rgb(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise UserError(
-            "the input is neither an existing file nor base64",
-            got=value[:80],
-            expected="a path, the bytes of an image, or base64",
-        ) from error
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Row-wise softmax of (n, classes)."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(1, keepdims=True))

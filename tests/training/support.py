@@ -8,7 +8,7 @@ import torch
 
 from regraft.backbones.encoder import Encoder
 from regraft.backbones.loading import load_pretrained
-from regraft.tasks.image_classification import Classifier
+from regraft.tasks.classifier import Classifier
 from regraft.training.examples import Split
 
 CLASSES = ["left", "right"]

@@ -14,7 +14,7 @@ import torch
 from regraft.backbones.encoder import Encoder
 from regraft.backbones.loading import load_pretrained
 from regraft.evaluation.continual import continual_metrics
-from regraft.tasks.image_classification import Classifier
+from regraft.tasks.classifier import Classifier
 from regraft.training import sequence
 from regraft.training.optimisation import Optimisation
 from regraft.training.ports import Ports

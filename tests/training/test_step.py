@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from regraft.errors import UserError
-from regraft.tasks.image_classification import Classifier
+from regraft.tasks.classifier import Classifier
 from regraft.training.losses import classification_loss
 from regraft.training.ports import Ports
 from regraft.transfer.rates import warmup_cosine

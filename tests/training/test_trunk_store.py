@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from regraft.tasks.image_classification import Classifier
+from regraft.tasks.classifier import Classifier
 from regraft.training.inputs import EmbeddingInputs, Inputs, TrunkInputs
 from regraft.training.sources import cuts
 from regraft.training.trunk_store import TrunkStore

@@ -22,7 +22,7 @@ from regraft.recipe.gradients import Gradients
 from regraft.recipe.objectives import FeatureHint, Objective
 from regraft.recipe.plans import Plan
 from regraft.tasks import image_classification as task
-from regraft.tasks.image_classification import Classifier
+from regraft.tasks.classifier import Classifier
 from regraft.training import progressive
 from regraft.training.losses import MainLoss, Tensors, classification_loss, distillation_loss
 from regraft.training.optimisation import Optimisation

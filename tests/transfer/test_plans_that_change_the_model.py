@@ -11,7 +11,7 @@ from torch import nn
 from regraft.backbones.encoder import Encoder
 from regraft.backbones.loading import load_pretrained
 from regraft.errors import UserError
-from regraft.tasks.image_classification import Classifier
+from regraft.tasks.classifier import Classifier
 from regraft.transfer import plans
 from regraft.transfer.plans.lora import adaptable_layers
 from regraft.transfer.plans.surgical import relative_gradient_norms
