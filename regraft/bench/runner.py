@@ -14,12 +14,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regraft.bench.cell import Cell, digest
 from regraft.bench.rows import markdown, row_of
 from regraft.bench.worker import Job, measured
+from regraft.data.files import atomic_write
 from regraft.data.versions import content_version
 from regraft.errors import UserError
 from regraft.progress import note
@@ -100,7 +102,8 @@ def _measure(wanted: list[Measurement], out: Path) -> dict[Path, str]:
             errors[one.file] = f"{type(error).__name__}: {error}"
             found = None
         if found is not None:
-            _write(one.file, {"cell": one.cell.name, "seed": one.seed, **found})
+            text = json.dumps({"cell": one.cell.name, "seed": one.seed, **found}, indent=2)
+            atomic_write(one.file, partial(Path.write_text, data=text, encoding="utf-8"))
         left = (time.monotonic() - started) / done * (len(queue) - done)
         _say(one, found, errors.get(one.file, ""), f"{done}/{len(queue)}", left)
         if done == len(queue) or queue[done].split != one.split:
@@ -145,13 +148,6 @@ def _file(out: Path, cell: Cell, seed: int, version: str) -> Path:
     """Readable, and different for everything that is measured otherwise."""
     plain = re.sub(r"[^a-z0-9]+", "-", cell.method.lower().rsplit(".", 1)[-1])
     return out / "cells" / f"{plain}-{cell.key(version)}-seed{seed}.json"
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    partial.replace(path)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +48,11 @@ def read_manifest(path: Path) -> pd.DataFrame:
             fix="run data validation again",
         ) from error
     return _checked(table, where=str(path))
+
+
+def in_order(table: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
+    """The rows with these ids, in the order of the ids."""
+    return table.set_index("id").loc[list(ids)].reset_index()
 
 
 def write_manifest(table: pd.DataFrame, path: Path) -> None:

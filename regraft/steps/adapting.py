@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.backbones.heads import LinearHead
+from regraft.data.manifest import in_order
 from regraft.progress import note
 
 FEWEST = 3
@@ -57,7 +58,7 @@ def adapted_head(
         note("the target does not differ from the source: no adaptation")
         return None
     archive = np.load(features / "features.npz")
-    known = rows.set_index("id").loc[archive["ids"]].reset_index()
+    known = in_order(rows, archive["ids"])
     domains, groups = domains_of(
         known,
         archive["averaged"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regraft.data.manifest import read_manifest
+from regraft.data.manifest import in_order, read_manifest
 from regraft.progress import note
 from regraft.recipe.model import ShiftOptions
 from regraft.steps.options import typed
@@ -36,7 +36,7 @@ def detect_shift_between_splits(
     out, options = Path(out_dir), typed(ShiftOptions, options)
     out.mkdir(parents=True, exist_ok=True)
     archive = np.load(Path(features, "features.npz"))
-    rows = read_manifest(Path(manifest)).set_index("id").loc[archive["ids"]].reset_index()
+    rows = in_order(read_manifest(Path(manifest)), archive["ids"])
     parts = _parts(rows, target_domain)
     reference = parts.pop("train")
     comparisons = [

@@ -50,7 +50,7 @@ def extract_features(
     encoder = _encoder(backbone, features["taps"])
     with modelling():
         plain, averaged, cost = _timed_embedding(task, encoder, rows, features["views"])
-        augmented = _augmented(task, encoder, rows, features, seed)
+        augmented = augmented_embeddings(task, encoder, rows, features, seed)
         write_probes(rows, averaged, augmented, kind=features["head"], seed=seed, out=out)
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     with modelling():
@@ -62,7 +62,7 @@ def extract_features(
     _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
 
 
-def _augmented(
+def augmented_embeddings(
     task: str, encoder: Any, rows: pd.DataFrame, features: dict[str, Any], seed: int
 ) -> np.ndarray | None:
     """Embeddings (training rows, views, dim) of augmented views, where examples are few."""

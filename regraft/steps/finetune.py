@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from regraft.data.manifest import read_manifest
+from regraft.data.manifest import in_order, read_manifest
 from regraft.progress import note
 from regraft.recipe.finetune import FinetuneOptions
 from regraft.steps.options import typed
@@ -196,7 +196,7 @@ def _difficulty(rows: pd.DataFrame, train: Split, features: Path, seed: int) -> 
     from regraft.training.difficulty import held_out_losses
 
     archive = np.load(features / "features.npz")
-    known = rows.set_index("id").loc[archive["ids"]].reset_index()
+    known = in_order(rows, archive["ids"])
     losses = held_out_losses(known, archive["averaged"], seed=seed)
     names = known.loc[known["split"] == "train", "id"]
     return np.asarray(pd.Series(losses, index=names).loc[train.rows["id"]])

@@ -168,10 +168,11 @@ def _learner(
     folder: Path,
 ) -> Any:
     from regraft.backbones.encoder import Encoder
-    from regraft.backbones.loading import load_pretrained
+    from regraft.backbones.loading import build, load_pretrained
     from regraft.evaluation.calibration import fit_temperature
     from regraft.steps.engine import optimisation_of, ports_of, trunks_of
     from regraft.steps.hardware import use_device
+    from regraft.training.checkpoints import kept_array
     from regraft.training.sequence import Learner
     from regraft.transfer.stage import Stage
 
@@ -182,7 +183,7 @@ def _learner(
     optimisation = optimisation_of(finetune)
 
     def model(classes: list[str]) -> Any:
-        own = Encoder(spec, _empty(spec))
+        own = Encoder(spec, build(spec.architecture, spec.model_args))
         own.load_state_dict(start)
         return module.new_model(own, classes, test_views=views).to(use_device()).eval()
 
@@ -200,7 +201,7 @@ def _learner(
             own, chosen, finetune["augmentation"], seed=seed
         ),
         embed=embed,
-        features=_once(folder / "features.npy", lambda: embed(model(["any"]), rows)),
+        features=kept_array(folder / "features.npy", lambda: embed(model(["any"]), rows)),
         temperature=fit_temperature,
         plan=options["plan"],
         head=Stage(
@@ -220,22 +221,6 @@ def _learner(
         memory_per_class=options["memory_per_class"],
         seed=seed,
     )
-
-
-def _empty(spec: Any) -> Any:
-    from regraft.backbones.loading import build
-
-    return build(spec.architecture, spec.model_args)
-
-
-def _once(path: Path, compute: Any) -> np.ndarray:
-    """A run that continues finds the features of the one that was stopped."""
-    if not path.is_file():
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, compute())
-        partial.replace(path)
-    found: np.ndarray = np.load(path)
-    return found
 
 
 def _report(

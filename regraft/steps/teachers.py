@@ -6,13 +6,15 @@ distilled into one model).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from regraft.training.checkpoints import kept_array
 
 MOST_VIEWS_EACH, VIEWS_OF_FEW = 16, 640
 """Views of one example, and of all examples together, that few examples are shown in."""
@@ -48,7 +50,7 @@ class Teachers:
 
     def answers(self, rows: pd.DataFrame, n_views: int, name: str) -> np.ndarray:
         """Mean logits (n, n_views, classes), each teacher's at the temperature of the first."""
-        return _kept(self.folder / f"{name}.npy", lambda: self._answers(rows, n_views))
+        return kept_array(self.folder / f"{name}.npy", lambda: self._answers(rows, n_views))
 
     def _answers(self, rows: pd.DataFrame, n_views: int) -> np.ndarray:
         total = np.zeros((), dtype=np.float32)
@@ -65,7 +67,7 @@ class Teachers:
             found = self.module.embeddings_of_views(self.models[0].encoder, views, numbers)
             return np.asarray(found, dtype=np.float16)
 
-        return _kept(self.folder / "embeddings.npy", computed)
+        return kept_array(self.folder / "embeddings.npy", computed)
 
 
 def further_teachers(seeds: Sequence[int], folder: Path, **of_the_first: Any) -> list[Path]:
@@ -83,12 +85,3 @@ def further_teachers(seeds: Sequence[int], folder: Path, **of_the_first: Any) ->
             finetune(seed=seed, out_dir=out, **of_the_first)
         made.append(out)
     return made
-
-
-def _kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array in this file, computed and written there unless it exists; mapped, not read."""
-    if not path.is_file():
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, compute())
-        partial.replace(path)
-    return np.asarray(np.load(path, mmap_mode="c"))

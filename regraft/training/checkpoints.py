@@ -1,14 +1,17 @@
-"""Checkpoints that survive a kill: written beside, then renamed; a damaged one is never read."""
+"""What survives a kill: written beside, then renamed; a damaged file is never read."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from regraft.data.files import atomic_write
 from regraft.errors import UserError
 
 
@@ -39,6 +42,18 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def kept_array(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array in this file, computed and written there unless it exists; mapped, not read."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # np.save adds a suffix to a path without one
+            np.save(file, compute())
+
+    if not path.is_file():
+        atomic_write(path, write)
+    return np.asarray(np.load(path, mmap_mode="c"))
 
 
 def explained(error: BaseException, path: Path) -> BaseException:

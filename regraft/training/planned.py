@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from regraft.training.checkpoints import kept_array
 from regraft.training.inputs import ImageInputs, Views
 from regraft.training.losses import MainLoss
 from regraft.training.progressive import fine_tune
@@ -51,14 +52,10 @@ def fine_tune_by_plan(
 
 def _measured_once(model: Any, train: Views, loss: MainLoss, work_dir: Path) -> list[float]:
     """A run that continues chooses the blocks that it began with."""
-    path = work_dir / "gradient_norms.npy"
-    if not path.is_file():
-        norms = gradient_norms(model, train, loss)
-        work_dir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial.npy")
-        np.save(partial, norms)
-        partial.replace(path)
-    return [float(norm) for norm in np.load(path)]
+    norms = kept_array(
+        work_dir / "gradient_norms.npy", lambda: np.array(gradient_norms(model, train, loss))
+    )
+    return [float(norm) for norm in norms]
 
 
 def gradient_norms(model: Any, train: Views, loss: MainLoss) -> list[float]:

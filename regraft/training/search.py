@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from regraft.data.files import atomic_write
+
 ETA = 3
 """Of the configurations of a rung, one in ETA goes on."""
 
@@ -85,9 +87,8 @@ def remembered(evaluate: Callable[[str, int], float], path: Path) -> Callable[[s
         if key not in known:
             loss = evaluate(name, epochs)
             known[key] = loss if math.isfinite(loss) else None
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(known, indent=2), encoding="utf-8")
-            partial.replace(path)
+            text = json.dumps(known, indent=2)
+            atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
         loss_or_none = known[key]
         return math.inf if loss_or_none is None else loss_or_none
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from regraft.backbones.encoder import Encoder
+from regraft.data.files import atomic_write
 from regraft.progress import note, track
 from regraft.training.checkpoints import explained
 from regraft.training.inputs import EmbeddingInputs, Inputs, TrunkInputs, Views
@@ -83,7 +84,8 @@ class TrunkStore:
             if files is None:
                 return None
             _fill(files, encoder, views, compute, description)
-            _write(folder / "card.json", card)
+            text = json.dumps(card, indent=2)
+            atomic_write(folder / "card.json", lambda partial: partial.write_text(text))
         os.utime(folder / "card.json")
         opened = [np.load(folder / f"{i}.npy", mmap_mode="r") for i in range(len(arrays))]
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -197,12 +199,6 @@ def _new_array(path: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     except OSError as error:
         raise explained(error, path) from error
     return array
-
-
-def _write(path: Path, card: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(card, indent=2), encoding="utf-8")
-    partial.replace(path)
 
 
 def _bytes(folder: Path) -> int:

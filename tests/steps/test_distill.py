@@ -16,7 +16,6 @@ from PIL import Image
 from regraft.data.examples.leaves import draw_leaf
 from regraft.data.manifest import read_manifest, write_manifest
 from regraft.recipe.distillation import StudentOptions
-from regraft.steps import teachers as teachers_module
 from regraft.steps.distill import _student, distill
 from regraft.steps.extract_features import extract_features
 from regraft.steps.finetune import finetune
@@ -232,16 +231,3 @@ def test_several_teachers_answer_with_their_mean(root: Path, tmp_path: Path) -> 
     alone, both = answers("alone", first), answers("both", first, second)
     expected = (alone + (alone + np.array([6.0, 0, 0])) / 2) / 2
     np.testing.assert_allclose(both, expected, atol=1e-4)
-
-
-def test_what_was_said_is_not_asked_again(tmp_path: Path) -> None:
-    asked: list[int] = []
-
-    def ask() -> np.ndarray:
-        asked.append(1)
-        return np.arange(3.0)
-
-    for _ in range(2):
-        kept = teachers_module._kept(tmp_path / "answers.npy", ask)
-        np.testing.assert_array_equal(kept, [0, 1, 2])
-    assert len(asked) == 1

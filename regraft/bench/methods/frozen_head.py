@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from regraft.bench.methods.recipe import tested
 from regraft.bench.prepared import Prepared
+from regraft.data.manifest import in_order
 from regraft.evaluation.calibration import fit_temperature
 from regraft.steps.measuring import metrics_of
 from regraft.training.probe import fit_probe
@@ -17,7 +18,7 @@ from regraft.training.probe import fit_probe
 def measure(prepared: Prepared, *, head: str) -> dict[str, Any]:
     """{"head": {"test", "source", "target"}} of a head of this kind."""
     archive = np.load(prepared.features / "features.npz")
-    rows = prepared.rows.set_index("id").loc[archive["ids"]].reset_index()
+    rows = in_order(prepared.rows, archive["ids"])
     averaged, augmented, seed = archive["averaged"], prepared.augmented, prepared.recipe.seed
     with prepared.timed("finetune"):
         probe = fit_probe(rows, averaged, seed=seed, augmented=augmented, kind=head)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from regraft.bench.methods.recipe import scores
 from regraft.bench.prepared import Prepared
-from regraft.data.manifest import write_manifest
+from regraft.data.manifest import in_order, write_manifest
 from regraft.steps.finetune import finetune
 from regraft.training.probe import fit_probe
 
@@ -41,7 +41,7 @@ def _source_features(prepared: Prepared, target: pd.Series) -> Path:
             target & (prepared.rows["split"] == "train"), "unlabelled"
         )
     )
-    rows = known.set_index("id").loc[archive["ids"]].reset_index()
+    rows = in_order(known, archive["ids"])
     probe = fit_probe(rows, archive["averaged"], seed=prepared.recipe.seed)
     np.savez(folder / "probe.npz", **probe.head.arrays())
     (folder / "probe.json").write_text(json.dumps(probe.summary()), encoding="utf-8")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from regraft.bench.prepared import Prepared
 from regraft.data.auxiliary import PREFIX
-from regraft.data.manifest import write_manifest
+from regraft.data.manifest import in_order, write_manifest
 from regraft.steps.finetune import finetune
 from regraft.steps.measuring import answers_of, metrics_of, task_metrics
 from regraft.steps.probes import write_probes
@@ -48,7 +48,7 @@ def _trained(prepared: Prepared, rows: pd.DataFrame) -> Path:
     shutil.copytree(prepared.features, features)
     write_manifest(rows, manifest)
     archive = np.load(features / "features.npz")
-    known = rows.set_index("id").loc[archive["ids"]].reset_index()
+    known = in_order(rows, archive["ids"])
     augmented, kind = prepared.augmented, recipe.features.head
     with prepared.timed("finetune"):
         write_probes(
