@@ -31,12 +31,14 @@ _CELLS_PER_CHUNK = 1_000_000  # 8 MB of differences fit the cache: 1.7x as fast 
 def exact_duplicates(table: pd.DataFrame) -> pd.DataFrame:
     """Find the rows to quarantine because another row has the same bytes.
 
-    Of copies with one label the first by id stays (a labelled one before an unlabelled one); of
+    Of copies with one label the first by id stays (a labelled one before an unlabelled one, and one
+    that column `split` pins to the test before both); of
     copies with different labels none can be trusted and all go. Returns `reason` and `detail`,
     indexed like the rows of `table` (columns id, label, sha256) that are to go.
     """
-    order = table.assign(_unlabelled=table["label"].isna()).sort_values(
-        ["_unlabelled", "id"], kind="stable"
+    tested = table["split"] == "test" if "split" in table else pd.Series(False, table.index)
+    order = table.assign(_tested=~tested, _unlabelled=table["label"].isna()).sort_values(
+        ["_tested", "_unlabelled", "id"], kind="stable"
     )
     first = order.groupby("sha256")["id"].transform("first")
     labels = order.groupby("sha256")["label"].transform("nunique")

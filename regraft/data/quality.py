@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from regraft.data.pins import lost_pins
+
 _SIDES = ("train", "val", "test")
 _SOURCE = "regraft"
 
@@ -79,6 +81,7 @@ def run_expectations(
         "classes": classes,
         "manifest": manifest.assign(
             sides=sides_of_groups(manifest),
+            pin_lost=lost_pins(manifest),
             # Unlabelled examples have no label by design, and unused ones may have none.
             label_where_needed=manifest["label"].where(manifest["split"].isin(_SIDES), ""),
         ),
@@ -124,6 +127,8 @@ def _manifest_checks(manifest: pd.DataFrame, labels: list[str]) -> Iterable[Chec
     yield Check(table, in_set, "label", "labels are known classes", {"value_set": labels})
     yield Check(table, in_set, "split", "every example has a split", splits)
     yield Check(table, between, "sides", "no group is on two sides", {"max_value": 1})
+    kept = "pinned examples are where their table put them"
+    yield Check(table, in_set, "pin_lost", kept, {"value_set": [False]})
     yield Check(table, between, "size", "files have content", {"min_value": 1})
     not_null = "ExpectColumnValuesToNotBeNull"
     yield Check(table, not_null, "label_where_needed", "what trains or tests has a label", {})

@@ -33,8 +33,9 @@ def list_examples(
     """List every example below `root`, sorted by id.
 
     Layouts: `root/<class>/**`; `root/<domain>/<class>/**` when `source_domain` is given; or `root`
-    is a .csv/.jsonl table with the columns path and label (domain and group optional, others are
-    carried along; relative paths count from the table's folder). `classes` restricts, [] takes all.
+    is a .csv/.jsonl table with the columns path and label (domain, group and split optional, others
+    are carried along; relative paths count from the table's folder). `classes` restricts, [] takes
+    all.
     `auxiliary_labels` are columns of a table that hold further labels (see `data.auxiliary`).
 
     Returns the columns id, path, label (None if unknown), domain, reason, detail (both '' when

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from regraft.data.auxiliary import PREFIX, task_names
+from regraft.data.pins import PINNED, pinned_sides, pinned_splits, refuse_unlabelled_source
 from regraft.errors import UserError
 
 VALIDATION_FROM_IMAGES = 20
@@ -42,18 +43,38 @@ def assign_splits(
     `target_labels_per_class` of the rest `train`, the others `unlabelled`, with label None, and
     so are the labels of auxiliary tasks.
 
+    A column `split` pins rows (see `data.pins`): they are where it says, whatever the options are,
+    and what it said is kept as `pinned`. Rows with an empty cell are split as ever among
+    themselves, except that a near-duplicate of a pinned test or val row is `unused`, and one of a
+    pinned training row is never drawn for test or val.
+
     A group is never on two sides. A class with two groups or more has at least one test example
     and one that is not; a class with one group has no test example.
 
-    Raises UserError for fractions outside [0, 1) and negative counts.
+    Raises UserError for fractions outside [0, 1), negative counts, and rows outside the target
+    domain that are pinned to `unlabelled`.
     """
     _check_fractions(test_fraction, validation_fraction, target_test_fraction)
     _check_counts(images_per_class, target_labels_per_class)
+    refuse_unlabelled_source(table, target_domain=target_domain)
     examples = _Examples(table, seed)
-    source, target = _by_domain(table, source_domain, target_domain)
-    split = _split_source(examples, source, images_per_class, test_fraction, validation_fraction)
-    split |= _split_target(examples, target, split, target_labels_per_class, target_test_fraction)
+    pins, sides = pinned_splits(table), pinned_sides(table)
+    held = {row for row in range(len(table)) if sides.get(examples.group[row])}
+    frozen = {row for row in held if sides[examples.group[row]] in {"test", "val"}}
+    source, target = (
+        [row for row in rows if row not in pins and row not in frozen]
+        for rows in _by_domain(table, source_domain, target_domain)
+    )
+    split = _split_source(
+        examples, source, held, images_per_class, test_fraction, validation_fraction
+    )
+    split |= _split_target(
+        examples, target, held, split, target_labels_per_class, target_test_fraction
+    )
+    split |= dict.fromkeys(frozen, "unused") | pins
     result = table.copy()
+    if "split" in table:
+        result[PINNED] = table["split"]
     result["split"] = [split[row] for row in range(len(table))]
     hidden = result["split"] == "unlabelled"
     for name in ("label", *(PREFIX + task for task in task_names(result.columns))):
@@ -103,13 +124,20 @@ def _by_domain(table: pd.DataFrame, source: str, target: str) -> tuple[list[int]
 
 
 def _split_source(
-    examples: _Examples, rows: list[int], per_class: int, test: float, validation: float
+    examples: _Examples,
+    rows: list[int],
+    held: set[int],
+    per_class: int,
+    test: float,
+    validation: float,
 ) -> dict[int, str]:
-    tested = _draw_groups(examples, rows, test)
+    """`held` are rows that must not be drawn, because a near-duplicate is pinned to training."""
+    tested = _draw_groups(examples, [row for row in rows if row not in held], test)
     left = examples.labelled(row for row in rows if row not in tested)
     chosen = [row for one in left.values() for row in one[: per_class or None]]
     enough = all(len(one[: per_class or None]) >= VALIDATION_FROM_IMAGES for one in left.values())
-    validating = _draw_groups(examples, chosen, validation) if enough else set()
+    drawable = [row for row in chosen if row not in held]
+    validating = _draw_groups(examples, drawable, validation) if enough else set()
     split = dict.fromkeys(rows, "unused")
     split |= dict.fromkeys(chosen, "train")
     split |= dict.fromkeys(validating, "val")
@@ -117,7 +145,12 @@ def _split_source(
 
 
 def _split_target(
-    examples: _Examples, rows: list[int], source: dict[int, str], labels: int, test: float
+    examples: _Examples,
+    rows: list[int],
+    held: set[int],
+    source: dict[int, str],
+    labels: int,
+    test: float,
 ) -> dict[int, str]:
     """The source decides first: a target photo that is a near-duplicate of one follows it."""
     side = defaultdict(set)
@@ -126,7 +159,7 @@ def _split_target(
             side[examples.group[row]].add(name)
     follows = {row for row in rows if side[examples.group[row]] == {"test"}}
     selecting = {row for row in rows if side[examples.group[row]] == {"val"}}
-    free = [row for row in rows if not side[examples.group[row]]]
+    free = [row for row in rows if not side[examples.group[row]] and row not in held]
     tested = follows | _draw_groups(examples, free, test)
     kept_away = tested | selecting
     left = examples.labelled(row for row in rows if row not in kept_away)

@@ -12,12 +12,13 @@ import pandas as pd
 
 from regraft.data.auxiliary import as_label, refuse_constant, with_tasks
 from regraft.data.files import link_problem
-from regraft.data.manifest import CORE_COLUMNS, IMAGE_COLUMNS
+from regraft.data.manifest import CORE_COLUMNS, IMAGE_COLUMNS, SPLITS
+from regraft.data.pins import PINNED
 from regraft.errors import UserError
 
 TABLE_SUFFIXES = {".csv", ".jsonl"}
-_KNOWN = {"path", "label", "domain", "group"}
-_RESERVED = (set(CORE_COLUMNS) | set(IMAGE_COLUMNS) | {"reason", "detail"}) - _KNOWN
+_KNOWN = {"path", "label", "domain", "group", "split"}
+_RESERVED = (set(CORE_COLUMNS) | set(IMAGE_COLUMNS) | {"reason", "detail", PINNED}) - _KNOWN
 
 
 def read_table(
@@ -26,12 +27,14 @@ def read_table(
     """List the rows of a table; those of other domains than `domains` ([] takes all) are left out.
 
     Relative paths count from the table's folder. A cell that is empty (CSV) or null (JSONL) in
-    `label` means "not labelled". A column that has the name of one of the manifest's own columns
+    `label` means "not labelled". What `split` says is pinned (see `splits.assign_splits`); an empty
+    cell leaves the row to be drawn. A column that has the name of one of the manifest's own columns
     is carried as `user_<name>`, one of `auxiliary_labels` as `label:<name>` (see `data.auxiliary`).
     Returns what `readers.list_examples` returns.
 
-    Raises UserError: no UTF-8, a malformed line, no path or label column, an unknown domain, or an
-    auxiliary label without a column or with a single value.
+    Raises UserError: no UTF-8, a malformed line, no path or label column, an unknown domain or
+    split, a row pinned to train, val or test without a label, or an auxiliary label without a
+    column or with a single value.
     """
     raw = _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
     _require_columns(raw, path)
@@ -39,6 +42,9 @@ def read_table(
     table = raw.rename(columns={name: f"user_{name}" for name in _RESERVED & set(raw.columns)})
     table["label"] = [as_label(value) for value in table["label"]]
     table["domain"] = [_text(value) for value in table.get("domain", [""] * len(table))]
+    if "split" in table:
+        table["split"] = [_text(value) for value in table["split"]]
+        _refuse_wrong_splits(table, path)
     table = _of_domains(table, domains, path)
     refuse_constant(table, where=str(path))
     return _as_listing(table, path.parent)
@@ -88,13 +94,36 @@ def _require_columns(table: pd.DataFrame, path: Path) -> None:
             f"the table has no column {' and no column '.join(missing)}",
             where=str(path),
             got=", ".join(map(str, table.columns)) or "no columns",
-            expected="path, label, and optionally domain and group",
+            expected="path, label, and optionally domain, group and split",
         )
     blank = [row for row, value in enumerate(table["path"], start=1) if not _text(value)]
     if blank:
         raise UserError(
             f"{len(blank)} rows of the table have no path",
             where=f"{path}, first in data row {blank[0]}",
+        )
+
+
+def _refuse_wrong_splits(table: pd.DataFrame, path: Path) -> None:
+    """One message for every wrong value, and one for all pinned rows whose label is missing."""
+    wrong = sorted(set(table["split"]) - {*SPLITS, ""})
+    if wrong:
+        rows = [row for row, value in enumerate(table["split"], start=1) if value in wrong]
+        raise UserError(
+            f"{len(rows)} rows of the table have an unknown split",
+            where=f"{path}, column split, first in data row {rows[0]}",
+            got=", ".join(wrong),
+            expected=f"{', '.join(SPLITS)}, or an empty cell where the row is to be drawn",
+            fix="correct the cells, or rename the column if it means something else",
+        )
+    needed = table["split"].isin(["train", "val", "test"]) & table["label"].isna()
+    if needed.any():
+        first = int(needed.to_numpy().argmax())
+        raise UserError(
+            f"{int(needed.sum())} rows are pinned to a split that needs a label, and have none",
+            where=f"{path}, first in data row {first + 1}",
+            got=f"split {table['split'].iat[first]}, empty label",
+            expected="a label, or the split unlabelled",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from regraft.data.manifest import SPLITS
+from regraft.data.pins import PINNED, lost_pins
 from regraft.data.splits import VALIDATION_FROM_IMAGES
 from regraft.errors import UserError
 
@@ -109,6 +110,7 @@ def warnings(
             f"no validation split (a class has fewer than {VALIDATION_FROM_IMAGES} labelled "
             "examples): choices are made by cross-validation"
         )
+    found += _lost_pins(manifest)
     other = manifest["quality_flags"].str.contains("near_duplicate_other_label").sum()
     if other:
         found.append(f"{other} near-duplicates have another label than their twin")
@@ -116,6 +118,17 @@ def warnings(
         found.append("more than half of the examples are grouped as near-duplicates: if they are "
                      "different things, lower data.near_duplicate_distance")  # fmt: skip
     return found
+
+
+def _lost_pins(manifest: pd.DataFrame) -> list[str]:
+    moved = manifest[lost_pins(manifest)]
+    if not len(moved):
+        return []
+    return [
+        f"{len(rows)} examples pinned to {name} are near-duplicates of a pinned test or validation "
+        "example and are not used"
+        for name, rows in moved.groupby(PINNED)
+    ]
 
 
 def imbalance(counts: pd.Series) -> float:

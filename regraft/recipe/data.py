@@ -12,7 +12,8 @@ class DataOptions(Options):
 
     root: str
     """Folder `root/<class>/*`, or `root/<domain>/<class>/*` with `source_domain` set, or a CSV or
-    JSONL manifest with the columns path and label (optional: domain, group)."""
+    JSONL manifest with the columns path and label (optional: domain, group, and split, which pins a
+    row to train, val, test, unlabelled or unused)."""
     classes: list[str] = []
     """Restrict to these classes; empty means all that are found."""
     source_domain: str = ""
