@@ -11,6 +11,8 @@ from components.evaluation.component import evaluation as evaluate
 from components.feature_extraction.component import feature_extraction
 from components.progressive_finetune.component import progressive_finetune
 from components.registration.component import registration
+from pipelines.cluster_settings import place_on_cluster, run_config
+from pipelines.profile import ClusterProfile
 
 
 class Outputs(NamedTuple):
@@ -23,8 +25,8 @@ class Outputs(NamedTuple):
     decision: dsl.Artifact
 
 
-def training_pipeline(*, with_student: bool) -> Any:
-    """The pipeline with or without a distillation step.
+def training_pipeline(*, with_student: bool, profile: ClusterProfile | None = None) -> Any:
+    """The pipeline with or without a distillation step, for the cluster of `profile`.
 
     Kubeflow has no artifact that may come from one of two branches, so a recipe without a student
     is a pipeline of its own instead of a condition in this one.
@@ -33,6 +35,7 @@ def training_pipeline(*, with_student: bool) -> Any:
     @dsl.pipeline(
         name="regraft-training" if with_student else "regraft-training-without-student",
         description="Validate, embed, detect shift, fine-tune, distil, evaluate, register.",
+        pipeline_config=run_config(profile),
     )
     def training(
         name: str,
@@ -96,6 +99,7 @@ def training_pipeline(*, with_student: bool) -> Any:
             **models,
         )  # fmt: skip
         decided.set_caching_options(enable_caching=False)
+        place_on_cluster(profile)
         return Outputs(
             dataset=dataset,
             verdict=shifted.outputs["verdict"],

@@ -243,11 +243,19 @@ def sequence(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: 
     show_default=True,
     help="Folder of the YAML files.",
 )
-def compile_pipelines(out: str) -> None:
+@click.option(
+    "--profile",
+    type=click.Path(dir_okay=False),
+    help="Cluster profile whose settings every step gets, e.g. infra/profiles/cluster.yaml.",
+)
+def compile_pipelines(out: str, profile: str | None) -> None:
     """Compile the pipelines to YAML for a Kubeflow cluster."""
+    from pipelines.profile import load_profile
+
+    checked = load_profile(profile) if profile else None
     from pipelines.compiled import compile_all
 
-    for path in compile_all(Path(out)):
+    for path in compile_all(Path(out), checked):
         click.echo(str(path))
 
 

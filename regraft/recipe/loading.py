@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from regraft.errors import UserError
 from regraft.recipe.model import Recipe
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,35 +41,55 @@ def load_recipe(path: str | Path, overrides: list[str] | None = None) -> Recipe:
         The file is missing or no YAML, an override has no `=`, a key is unknown (the nearest valid
         one is named) or a value is ill-typed or out of range.
     """
-    path = Path(path)
-    values = _read(path)
-    for override in overrides or []:
+    return load_options(
+        Recipe,
+        Path(path),
+        overrides or [],
+        noun="recipe",
+        folder="recipes",
+        fields="the fields that `regraft recipe schema` lists",
+    )
+
+
+def load_options(
+    model: type[T], path: Path, overrides: list[str], *, noun: str, folder: str, fields: str
+) -> T:
+    """Read and check a YAML file of options; `noun` and `fields` name it in messages, `folder` is
+    where its examples are. Raises `UserError` as `load_recipe` does."""
+    values = _read(path, noun, folder)
+    for override in overrides:
         _apply(values, override)
     try:
-        return Recipe.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, path) from error
+        problems = [_problem(details, model) for details in error.errors()]
+        raise UserError(
+            f"the {noun} has {len(problems)} invalid field{'s' if len(problems) > 1 else ''}",
+            where=f"{path} (and overrides)" if overrides else str(path),
+            got="; ".join(problems),
+            expected=fields,
+        ) from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, noun: str, folder: str) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
-        found = sorted(str(p) for p in Path("recipes").glob("*.yaml"))
+        found = sorted(str(p) for p in Path(folder).glob("*.yaml"))
         raise UserError(
-            "the recipe cannot be read",
+            f"the {noun} cannot be read",
             where=str(path),
             got=error.strerror or str(error),
             expected="a YAML file" + (f", for example {', '.join(found)}" if found else ""),
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError("the recipe is not valid YAML", where=str(path), got=str(error)) from error
+        raise UserError(f"the {noun} is not valid YAML", where=str(path), got=str(error)) from error
     if not isinstance(values, dict):
         raise UserError(
-            "the recipe must be a mapping",
+            f"the {noun} must be a mapping",
             where=str(path),
             got=type(values).__name__,
-            expected="keys such as name, data, backbone",
+            expected="keys and values",
         )
     return values
 
@@ -98,31 +120,22 @@ def _apply(values: dict[str, Any], override: str) -> None:
     section[last] = "" if value is None else value
 
 
-def _explain(error: ValidationError, path: Path) -> UserError:
-    """The first problem of every field, in the user's words."""
-    problems = [_problem(details) for details in error.errors()]
-    return UserError(
-        f"the recipe has {len(problems)} invalid field{'s' if len(problems) > 1 else ''}",
-        where=f"{path} (and overrides)",
-        got="; ".join(problems),
-        expected="the fields that `regraft recipe schema` lists",
-    )
-
-
-def _problem(details: Any) -> str:
+def _problem(details: Any, model: type[BaseModel]) -> str:
     location = [str(part) for part in details["loc"]]
     dotted = ".".join(location)
     if details["type"] == "extra_forbidden":
-        nearest = nearest_field(location)
+        nearest = nearest_field(model, location)
         return f"{dotted} is unknown" + (f", did you mean {nearest}?" if nearest else "")
     if details["type"] == "missing":
         return f"{dotted} is missing"
+    if details["type"] == "value_error":  # an own rule says enough, and the value may be a secret
+        return f"{dotted}: {details['msg'].removeprefix('Value error, ')}"
     return f"{dotted}={details['input']!r}: {details['msg']}"
 
 
-def nearest_field(location: list[str]) -> str:
+def nearest_field(model: type[BaseModel], location: list[str]) -> str:
     """The valid dotted path that is most like `location`; empty if none is near."""
-    paths = field_paths(Recipe)
+    paths = field_paths(model)
     dotted = ".".join(location)
     close = difflib.get_close_matches(dotted, paths, n=1, cutoff=0.6)
     if close:

@@ -111,6 +111,7 @@ def test_show_fills_in_the_defaults_and_can_be_read_again(regraft: Any, tmp_path
         (["predict", "nobody"], ["INPUT"]),
         (["run"], ["RECIPE"]),
         (["runn"], ["runn"]),
+        (["compile", "--profile", "nowhere.yaml"], ["cluster profile", "nowhere.yaml"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

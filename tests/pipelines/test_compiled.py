@@ -55,18 +55,18 @@ def test_compiled_twice_is_equal_to_the_byte(files: dict[str, bytes], tmp_path: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_parameter_is_a_boolean_to_the_backend(name: str, files: dict[str, bytes]) -> None:
-    found = set(_parameters(content(files[name])))
+    found = set(parameters(content(files[name])))
     assert {"data_version", "seed"} <= found
     assert not {parameter.lower() for parameter in found} & BOOLEANS_OF_YAML_1_1
 
 
-def _parameters(node: Any) -> Iterator[str]:
+def parameters(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         for definition in ("inputDefinitions", "outputDefinitions"):
             for kind in ("parameters", "artifacts"):
                 yield from node.get(definition, {}).get(kind, {})
         for child in node.values():
-            yield from _parameters(child)
+            yield from parameters(child)
 
 
 @pytest.mark.parametrize("name", NAMES)
