@@ -11,6 +11,7 @@ from regraft.recipe.base import Options
 from regraft.recipe.data import DataOptions
 from regraft.recipe.distillation import DistillationOptions
 from regraft.recipe.finetune import FinetuneOptions
+from regraft.recipe.retraining import RetrainingOptions
 from regraft.recipe.sequence import SequenceOptions
 
 
@@ -77,5 +78,7 @@ class Recipe(Options):
     """Measurement and report."""
     gate: GateOptions = GateOptions()
     """The rule for the champion."""
+    retraining: RetrainingOptions = RetrainingOptions()
+    """When drift leads to a retraining, and what it is trained on."""
     sequence: SequenceOptions = SequenceOptions()
     """Tasks that are learned one after the other."""
