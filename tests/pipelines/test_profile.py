@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from pipelines.profile import ClusterProfile, Image, load_profile, step_names
 from regraft.errors import UserError
-from regraft.recipe.loading import sections_of
+from regraft.recipe.loading import field_paths, sections_of
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("infra/profiles/*.yaml"))
 SMALLEST = {"namespace": "team", "image": {"name": "registry.example.org/steps", "tag": "1.2"}}
@@ -73,6 +73,12 @@ def test_a_mistake_is_one_message(more: dict[str, Any], words: list[str], tmp_pa
     assert "docs/cluster.md" in text
     for word in words:
         assert word in text
+
+
+def test_every_field_is_on_the_page_that_messages_name() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+    for path in field_paths(ClusterProfile):
+        assert f"`{path.rsplit('.', 1)[-1]}`" in page, path
 
 
 def test_a_secret_is_not_repeated_in_the_message(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""The overlays, rendered: valid, restricted, without secrets, and every service finds its pods."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.infra.rendered import (
+    INFRA,
+    ROOTS,
+    containers,
+    manifests,
+    needs_kubectl,
+    pod,
+    pods,
+)
+from tests.infra.schema import is_custom, problems
+
+pytestmark = needs_kubectl
+each_root = pytest.mark.parametrize("root", ROOTS)
+DOCS = INFRA.parent / "docs" / "cluster.md"
+
+
+@each_root
+def test_the_api_would_take_every_manifest(root: str) -> None:
+    for manifest in manifests(root):
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        if not is_custom(manifest):
+            assert problems(manifest) == [], name
+        if manifest["kind"] != "Namespace":
+            assert manifest["metadata"]["namespace"] == "regraft", name
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/part-of"] == "regraft", name
+
+
+def test_the_check_finds_what_is_wrong() -> None:
+    wrong: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "x"},
+        "spec": {
+            "replica": 1,
+            "selector": {},
+            "template": {
+                "spec": {"containers": [{"name": "a", "ports": [{"containerPort": "1"}]}]}
+            },
+        },
+    }
+    found = " ".join(problems(wrong))
+    assert "Deployment.spec.replica is unknown" in found
+    assert "containerPort: '1' is no int" in found
+    del wrong["spec"]["selector"]
+    assert "selector" in " ".join(problems(wrong))
+    assert problems({"apiVersion": "v1", "kind": "Podd", "metadata": {}})
+
+
+@each_root
+def test_every_pod_is_restricted(root: str) -> None:
+    """Pod security standard "restricted", a read-only root file system and bounds on top."""
+    assert pods(root)
+    for name, template in pods(root):
+        spec = template["spec"]
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec), name
+        kinds = {kind for volume in spec.get("volumes", []) for kind in volume if kind != "name"}
+        assert kinds <= {"emptyDir", "configMap", "secret", "persistentVolumeClaim"}, name
+        for container in containers(template):
+            _restricted(container, f"{name}/{container['name']}")
+
+
+def _restricted(container: dict[str, Any], where: str) -> None:
+    context = container["securityContext"]
+    assert context["runAsNonRoot"] is True, where
+    assert context["readOnlyRootFilesystem"] is True, where
+    assert context["allowPrivilegeEscalation"] is False, where
+    assert context["capabilities"] == {"drop": ["ALL"]}, where
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}, where
+    for kind in ("requests", "limits"):
+        assert set(container["resources"][kind]) == {"cpu", "memory"}, where
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert "/tmp" in mounts, f"{where} has nowhere to write"
+
+
+@each_root
+def test_images_have_a_version(root: str) -> None:
+    for name, template in pods(root):
+        for container in containers(template):
+            image = container["image"]
+            tag = image.rsplit("/", 1)[-1].partition(":")[2]
+            assert "@sha256:" in image or (tag and tag != "latest"), f"{name}: {image}"
+
+
+@each_root
+def test_long_running_containers_say_how_they_are(root: str) -> None:
+    for manifest in manifests(root):
+        if manifest["kind"] in {"Deployment", "StatefulSet"}:
+            for container in pod(manifest)["spec"]["containers"]:  # type: ignore[index]
+                assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+
+
+@each_root
+def test_secrets_are_only_named(root: str) -> None:
+    assert not [m for m in manifests(root) if m["kind"] == "Secret"]
+    for name, template in pods(root):
+        for container in containers(template):
+            for variable in container.get("env", []):
+                value = re.sub(r"\$\(\w+\)", "", variable.get("value", ""))
+                assert not re.search(r"://[^/]*[^:/]:[^@/]+@", value), f"{name} {variable}"
+                if re.search("PASSWORD|SECRET|KEY", variable["name"]):
+                    assert "secretKeyRef" in variable.get("valueFrom", {}), f"{name} {variable}"
+
+
+@each_root
+def test_every_secret_is_in_the_docs(root: str) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for _, template in pods(root):
+        for container in containers(template):
+            for variable in container.get("env", []):
+                if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                    line = f"create secret generic {reference['name']} "
+                    command = text.partition(line)[2].partition("create secret")[0]
+                    assert f"--from-literal={reference['key']}=" in command, reference
+
+
+@each_root
+def test_every_service_and_budget_finds_its_pods(root: str) -> None:
+    labels = [template["metadata"]["labels"] for _, template in pods(root)]
+    for manifest in manifests(root):
+        name = manifest["metadata"]["name"]
+        if manifest["kind"] == "Service" and name != "regraft-metrics":  # models come and go
+            wanted = manifest["spec"]["selector"]
+        elif manifest["kind"] == "PodDisruptionBudget":
+            wanted = manifest["spec"]["selector"]["matchLabels"]
+        else:
+            continue
+        assert any(wanted.items() <= own.items() for own in labels), name
+
+
+def test_the_namespace_enforces_what_the_manifests_keep() -> None:
+    (namespace,) = [m for m in manifests("overlays/cluster") if m["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_the_registry_is_backed_up_every_night() -> None:
+    (job,) = [m for m in manifests("overlays/cluster") if m["kind"] == "CronJob"]
+    assert len(job["spec"]["schedule"].split()) == 5
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+def test_dashboard_and_alerts_ask_for_metrics_that_exist() -> None:
+    sources = INFRA.parent / "regraft" / "serving"
+    code = "".join(path.read_text() for path in sources.glob("*.py"))
+    if "regraft_requests_total" not in code:
+        pytest.skip("the server has no metrics yet")
+    dashboard = (INFRA / "observability" / "dashboard.json").read_text()
+    assert json.loads(dashboard)["panels"]
+    asked = re.findall(
+        r"regraft_[a-z_]+", dashboard + (INFRA / "observability" / "alerts.yaml").read_text()
+    )
+    assert len(set(asked)) >= 8
+    for name in set(asked):
+        assert f'"{re.sub("_(bucket|sum|count)$", "", name)}"' in code, name
