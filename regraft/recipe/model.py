@@ -11,6 +11,7 @@ from regraft.recipe.base import Options
 from regraft.recipe.data import DataOptions
 from regraft.recipe.distillation import DistillationOptions
 from regraft.recipe.finetune import FinetuneOptions
+from regraft.recipe.monitoring import MonitoringOptions
 from regraft.recipe.retraining import RetrainingOptions
 from regraft.recipe.sequence import SequenceOptions
 
@@ -78,6 +79,8 @@ class Recipe(Options):
     """Measurement and report."""
     gate: GateOptions = GateOptions()
     """The rule for the champion."""
+    monitoring: MonitoringOptions = MonitoringOptions()
+    """What counts as drift of live data."""
     retraining: RetrainingOptions = RetrainingOptions()
     """When drift leads to a retraining, and what it is trained on."""
     sequence: SequenceOptions = SequenceOptions()

@@ -49,6 +49,25 @@ def compare_columns(
     return _evidently(before, after, dict(zip(names, reached.tolist(), strict=True)), html)
 
 
+def wasserstein_test(
+    before: NDArray[Any], after: NDArray[Any], *, permutations: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """(score, p-value) of one statistic, `before` (n,) against `after` (m,), both finite.
+
+    The score is the one that `compare_columns` gets from evidently; the p-value is the share of
+    relabellings that reach it, itself included.
+    """
+    n, total = len(before), len(before) + len(after)
+    values = np.concatenate([before, after])
+    members = np.arange(total) < n
+    orders = np.random.default_rng(seed).permuted(np.tile(members, (permutations + 1, 1)), axis=1)
+    orders[0] = members[np.argsort(values, kind="stable")]
+    scores = _relabelled_distances(before[:, None], after[:, None], orders)[:, 0]
+    # Relabellings that repeat the observed value must count, whatever the rounding.
+    reached = int((scores[1:] >= scores[0] * (1 - 1e-9)).sum())
+    return float(scores[0]), (1 + reached) / (1 + permutations)
+
+
 def _relabelled_distances(
     before: NDArray[Any], after: NDArray[Any], orders: NDArray[np.bool_]
 ) -> NDArray[Any]:
