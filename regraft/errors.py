@@ -18,7 +18,7 @@ class UserError(Exception):
     def __init__(
         self, what: str, *, where: str = "", got: str = "", expected: str = "", fix: str = ""
     ) -> None:
-        self.what = what
+        self.what, self.where, self.got, self.expected, self.fix = what, where, got, expected, fix
         details = {"where:": where, "got:": got, "expected:": expected, "to mend:": fix}
         lines = [f"  {name:<9} {text}" for name, text in details.items() if text]
         super().__init__("\n".join([what, *lines]))

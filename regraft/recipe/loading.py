@@ -58,14 +58,22 @@ def load_options(
     where its examples are. Raises `UserError` as `load_recipe` does."""
     values = _read(path, noun, folder)
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
+    where = f"{path} (and overrides)" if overrides else str(path)
+    return check_options(model, values, noun=noun, where=where, fields=fields)
+
+
+def check_options(
+    model: type[T], values: dict[str, Any], *, noun: str, where: str, fields: str
+) -> T:
+    """Check nested values. Raises `UserError` as `load_recipe` does."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
         problems = [_problem(details, model) for details in error.errors()]
         raise UserError(
             f"the {noun} has {len(problems)} invalid field{'s' if len(problems) > 1 else ''}",
-            where=f"{path} (and overrides)" if overrides else str(path),
+            where=where,
             got="; ".join(problems),
             expected=fields,
         ) from error
@@ -94,7 +102,8 @@ def _read(path: Path, noun: str, folder: str) -> dict[str, Any]:
     return values
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one field of nested `values`, from `dotted.path=YAML`. Raises `UserError`."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise UserError(

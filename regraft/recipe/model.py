@@ -14,6 +14,7 @@ from regraft.recipe.finetune import FinetuneOptions
 from regraft.recipe.monitoring import MonitoringOptions
 from regraft.recipe.retraining import RetrainingOptions
 from regraft.recipe.sequence import SequenceOptions
+from regraft.recipe.serving import ServingOptions
 
 
 class ShiftOptions(Options):
@@ -83,5 +84,7 @@ class Recipe(Options):
     """What counts as drift of live data."""
     retraining: RetrainingOptions = RetrainingOptions()
     """When drift leads to a retraining, and what it is trained on."""
+    serving: ServingOptions = ServingOptions()
+    """The HTTP server: limits, batching, what is logged, who answers in shadow."""
     sequence: SequenceOptions = SequenceOptions()
     """Tasks that are learned one after the other."""

@@ -29,6 +29,19 @@ class Predictor(Protocol):
         An input is a path, the bytes of a file, or base64 text (also as a data: address).
         """
 
+    def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
+        """The answers of `predict` and the embeddings (n, dim) float32, from one pass."""
+
+    def from_text(self, text: str) -> bytes:
+        """The bytes of an input that came as text in JSON; never those of a file of that name."""
+
+    def prepare(self, data: bytes, *, max_pixels: int) -> tuple[Any, dict[str, float]]:
+        """One input from its bytes, decoded and made small: what `predict` and `answer` take
+        beside the usual forms, and what `describe` says of it. May run in any thread.
+
+        Raises `UserError` when the bytes are no such input, or more than may be decoded.
+        """
+
     def probabilities(self, inputs: list[str | bytes]) -> np.ndarray:
         """Calibrated probabilities, (n, classes)."""
 

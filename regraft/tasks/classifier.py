@@ -66,9 +66,15 @@ class Classifier(nn.Module):
     @torch.inference_mode()
     def averaged_rows(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, rows) of all tasks, mean over the test views."""
+        return self.averaged(x)[0]
+
+    @torch.inference_mode()
+    def averaged(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (n, rows) of all tasks and embeddings (n, dim), both mean over the test views."""
         self.eval()
-        views = flip_views(x, self.test_views)
-        return torch.stack([self.head(self.encoder(view)) for view in views]).mean(0)
+        embeddings = [self.encoder(view) for view in flip_views(x, self.test_views)]
+        rows = torch.stack([self.head(embedding) for embedding in embeddings]).mean(0)
+        return rows, torch.stack(embeddings).mean(0)
 
     def set_auxiliary_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
         """Put in the rows of the auxiliary tasks: weight (their classes, dim), bias."""

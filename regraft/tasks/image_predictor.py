@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,10 +39,37 @@ class ImagePredictor:
 
     def batches(self, inputs: list[Any]) -> Iterator[torch.Tensor]:
         """What the network reads of `inputs`: (n, 3, size, size), a few at a time."""
-        preprocessing = self.model.encoder.spec.preprocessing
         for start in range(0, len(inputs), _BATCH):
-            images = [decode(value) for value in inputs[start : start + _BATCH]]
-            yield preprocessing.tensor(images).to(self.model.encoder.device)
+            found = [self._tensor(value) for value in inputs[start : start + _BATCH]]
+            yield torch.cat(found).to(self.model.encoder.device)
+
+    def _tensor(self, value: Any) -> torch.Tensor:
+        if isinstance(value, torch.Tensor):  # of `prepare`
+            return value
+        return self.model.encoder.spec.preprocessing.tensor([decode(value)])
+
+    def from_text(self, text: str) -> bytes:
+        """The bytes that base64 text or a data: address stands for.
+
+        Raises
+        ------
+        UserError
+            It is not base64.
+        """
+        try:
+            return _from_base64(text)
+        except ValueError as error:
+            raise UserError(
+                "the input is not base64",
+                got=text[:80],
+                expected="base64 of the bytes of an image, alone or as a data: address",
+            ) from error
+
+    def prepare(self, data: bytes, *, max_pixels: int) -> tuple[torch.Tensor, dict[str, float]]:
+        """The network's input (1, 3, size, size) from the bytes of an image of at most
+        `max_pixels` pixels, and the statistics of the image. Raises `UserError`."""
+        image = open_rgb(data, max_pixels=max_pixels)
+        return self._tensor(image), {}
 
     def probabilities(self, inputs: list[Any]) -> np.ndarray:
         """Calibrated probabilities, (n, classes)."""
@@ -52,7 +78,19 @@ class ImagePredictor:
     def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
         """One answer {label, confidence, probabilities} per input; with auxiliary tasks also
         "tasks": {name: {label, confidence}}."""
-        found = self.rows(inputs)
+        return self.answer(inputs)[0]
+
+    def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
+        """The answers of `predict`, and the embeddings (n, dim) float32, from one forward pass."""
+        pairs = [self.model.averaged(x) for x in self.batches(inputs)]
+        if not pairs:
+            return [], np.zeros((0, self.model.encoder.dim), np.float32)
+        rows, embeddings = (
+            torch.cat(parts).float().cpu().numpy() for parts in zip(*pairs, strict=True)
+        )
+        return self._answers(rows), embeddings
+
+    def _answers(self, found: np.ndarray) -> list[dict[str, Any]]:
         tasks = self.task_probabilities(found)
         answers = []
         probabilities = softmax(found[:, : len(self.classes)] / self.model.temperature, axis=1)
@@ -95,12 +133,17 @@ def decode(value: Any) -> Any:
         return open_rgb(value)
     if len(value) < 4096 and Path(value).is_file():
         return open_rgb(value)
-    text = value.partition(",")[2] if value.startswith("data:") else value
     try:
-        return open_rgb(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError) as error:
+        return open_rgb(_from_base64(value))
+    except ValueError as error:
         raise UserError(
             "the input is neither an existing file nor base64",
             got=value[:80],
             expected="a path, the bytes of an image, or base64",
         ) from error
+
+
+def _from_base64(text: str) -> bytes:
+    """Raises ValueError."""
+    text = text.partition(",")[2] if text.startswith("data:") else text
+    return base64.b64decode(text, validate=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from regraft.data.images import open_rgb
+from regraft.errors import UserError
 
 
 class BrightnessPredictor:
@@ -22,10 +23,31 @@ class BrightnessPredictor:
         card = json.loads((Path(folder) / "model.json").read_text())
         self.classes: list[str] = card["classes"]
 
-    def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
+    @classmethod
+    def of(cls, classes: list[str]) -> BrightnessPredictor:
+        made = cls.__new__(cls)
+        made.classes = classes
+        return made
+
+    def predict(self, inputs: list[Any]) -> list[dict[str, Any]]:
         return [self._answer(value) for value in inputs]
 
-    def _answer(self, value: str | bytes) -> dict[str, Any]:
+    def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
+        answers = self.predict(inputs)
+        light = [answer["probabilities"]["light"] for answer in answers]
+        return answers, np.array([[share, 1.0] for share in light], np.float32).reshape(-1, 2)
+
+    def from_text(self, text: str) -> bytes:
+        try:
+            return base64.b64decode(text.partition(",")[2] or text, validate=True)
+        except ValueError as error:
+            raise UserError("the input is not base64", got=text[:80]) from error
+
+    def prepare(self, data: bytes, *, max_pixels: int) -> tuple[Any, dict[str, float]]:
+        image = open_rgb(data, max_pixels=max_pixels)
+        return image, {"width": float(image.width)}
+
+    def _answer(self, value: Any) -> dict[str, Any]:
         if isinstance(value, str) and not value.endswith(".png"):
             value = base64.b64decode(value, validate=True)
         light = float(np.asarray(open_rgb(value)).mean()) / 255

@@ -1,0 +1,97 @@
+"""From a batch of inputs to answers that are in the prediction log."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import numpy as np
+
+from regraft.serving.loaded import LoadedModel
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the prediction log."""
+
+    id: str
+    time: str
+    model: str
+    version: str
+    role: str
+    input_hash: str
+    label: str
+    confidence: float
+    probabilities: dict[str, float]
+    embedding: np.ndarray
+    statistics: dict[str, float]
+    latency_ms: float
+    input_path: str = ""
+
+
+class AnswerLog(Protocol):
+    """Where answers are written before they are given."""
+
+    def append(self, records: Sequence[Any]) -> None:
+        """Return only when a killed process would not lose them; raise `OSError` if they cannot
+        be kept."""
+
+    def close(self) -> None:
+        """Seal what is open."""
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One input on its way: prepared for its model, and what the log will want to know."""
+
+    id: str
+    model: LoadedModel
+    data: bytes
+    value: Any
+    statistics: dict[str, float]
+    input_hash: str
+    started: float
+    """When its preparation began, by the monotonic clock."""
+
+
+def prepare(model: LoadedModel, data: bytes, *, max_pixels: int, id: str = "") -> Item:
+    """Decode one input. Raises `UserError` when the task cannot use it."""
+    started = time.monotonic()
+    value, statistics = model.predictor.prepare(data, max_pixels=max_pixels)
+    input_hash = hashlib.sha256(data).hexdigest()
+    return Item(id or uuid.uuid4().hex, model, data, value, statistics, input_hash, started)
+
+
+def answer(items: Sequence[Item], *, role: str) -> tuple[list[dict[str, Any]], list[Record]]:
+    """What the clients get, and what is written, for items of one model.
+
+    An answer is the task's own with `id`, `model` and `version` before it.
+    """
+    model = items[0].model
+    found, embeddings = model.predictor.answer([item.value for item in items])
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    answers, records = [], []
+    for item, own, embedding in zip(items, found, embeddings, strict=True):
+        answers.append({"id": item.id, "model": model.name, "version": model.version, **own})
+        records.append(
+            Record(
+                id=item.id,
+                time=now,
+                model=model.name,
+                version=model.version,
+                role=role,
+                input_hash=item.input_hash,
+                label=own["label"],
+                confidence=own["confidence"],
+                probabilities=own["probabilities"],
+                embedding=np.asarray(embedding, dtype=np.float16),
+                statistics=item.statistics,
+                latency_ms=round((time.monotonic() - item.started) * 1000, 3),
+            )
+        )
+    return answers, records
