@@ -62,9 +62,11 @@ format: setup  ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 lock: setup  ## resolve requirements.lock anew for Python 3.11 to 3.13
-	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev --universal \
+	$(BIN)/uv pip compile pyproject.toml --extra all --extra server --extra dev --universal \
 	  --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
+	$(BIN)/uv pip compile docker/installer.in --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --no-emit-index-url --no-emit-find-links --upgrade -o docker/installer.lock
 
 starter: setup  ## train the embedded starter backbone again (see its card)
 	$(BIN)/regraft pretrain --out regraft/starters/texture_resnet/model.safetensors
