@@ -46,6 +46,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_SAYS_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 # What Pillow's decoders raise on damaged input, found by damaging files of every format.
 _DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError)
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -169,6 +170,8 @@ def _decode(
         raise _damaged(error) from error
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
+        for key in _SAYS_ORIENTATION:  # or whoever opens the picture again turns it again
+            rgb.info.pop(key, None)
     return rgb, flags + ["exif_rotated"] * (turned or orientation in _UPRIGHT), mode
 
 

@@ -42,6 +42,10 @@ class Predictor(Protocol):
         Raises `UserError` when the bytes are no such input, or more than may be decoded.
         """
 
+    def describe(self, value: Any) -> dict[str, float]:
+        """A few cheap statistics of one input by name: the same function for the reference that
+        evaluation keeps and for live inputs, so that they can be compared."""
+
     def probabilities(self, inputs: list[str | bytes]) -> np.ndarray:
         """Calibrated probabilities, (n, classes)."""
 

@@ -103,15 +103,13 @@ def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarr
     The logits are those of `predict`; a linear function of these embeddings is what a linear head
     answers to the views on average.
     """
-    model.eval()
     embeddings, logits = [], []
     for start in track(range(0, len(paths), _BATCH), "features", total=-(-len(paths) // _BATCH)):
         images = [open_rgb(path) for path in paths[start : start + _BATCH]]
         x = model.encoder.spec.preprocessing.tensor(images).to(model.encoder.device)
-        found = [model.encoder(view) for view in flip_views(x, model.test_views)]
-        embeddings.append(torch.stack(found).mean(0).cpu().numpy())
-        answers = torch.stack([model.of_classes(model.head(view)) for view in found])
-        logits.append(answers.mean(0).cpu().numpy())
+        rows, found = model.averaged(x)
+        embeddings.append(found.cpu().numpy())
+        logits.append(model.of_classes(rows).cpu().numpy())
     return np.concatenate(embeddings), np.concatenate(logits)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from regraft.data.image_statistics import image_statistics
 from regraft.data.images import open_rgb
 from regraft.errors import UserError
 from regraft.tasks.classifier import Classifier
@@ -69,7 +70,11 @@ class ImagePredictor:
         """The network's input (1, 3, size, size) from the bytes of an image of at most
         `max_pixels` pixels, and the statistics of the image. Raises `UserError`."""
         image = open_rgb(data, max_pixels=max_pixels)
-        return self._tensor(image), {}
+        return self._tensor(image), image_statistics(image)
+
+    def describe(self, value: Any) -> dict[str, float]:
+        """Statistics of one picture; see `regraft.data.image_statistics`."""
+        return image_statistics(decode(value))
 
     def probabilities(self, inputs: list[Any]) -> np.ndarray:
         """Calibrated probabilities, (n, classes)."""

@@ -243,3 +243,16 @@ def assert_alike(got: Image.Image, expected: Image.Image, *, tolerance: float) -
     assert (got.mode, got.size) == ("RGB", expected.size)
     difference = np.asarray(got, dtype=float) - np.asarray(expected, dtype=float)
     assert np.abs(difference).mean() < tolerance
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_picture_opened_again_is_not_turned_again(kind: str) -> None:
+    """A server opens an upload once and hands the picture on."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").resize((60, 40)).save(buffer, kind, exif=exif)
+    once = open_rgb(buffer.getvalue())
+    assert once.size == (40, 60)
+    assert open_rgb(once).size == once.size
+    assert open_rgb(once).tobytes() == once.tobytes()

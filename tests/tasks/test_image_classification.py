@@ -104,6 +104,32 @@ def test_embeddings_and_logits_are_those_of_the_predictor(photo: Path) -> None:
     )
 
 
+def test_answers_come_with_the_embeddings_they_rest_on(photo: Path) -> None:
+    model = classifier().eval()
+    model.test_views = 4
+    predictor = task.predictor(model)
+    inputs = [str(photo), Image.new("RGB", (40, 40), "green")] * 9  # more than one batch
+    answers, embeddings = predictor.answer(inputs)
+    assert answers == predictor.predict(inputs)
+    assert embeddings.shape == (18, model.encoder.dim)
+    assert embeddings.dtype == np.float32
+    linear = embeddings @ model.head.weight.detach().numpy().T  # type: ignore[operator,union-attr]
+    linear += model.head.bias.detach().numpy()  # type: ignore[union-attr]
+    expected = [model.classes[number] for number in linear.argmax(1)]
+    assert [answer["label"] for answer in answers] == expected
+    nothing, none = predictor.answer([])
+    assert nothing == []
+    assert none.shape == (0, model.encoder.dim)
+
+
+def test_a_prepared_input_is_answered_and_described_as_its_file_is(photo: Path) -> None:
+    predictor = task.predictor(classifier().eval())
+    value, statistics = predictor.prepare(photo.read_bytes(), max_pixels=10_000)
+    assert predictor.predict([value]) == predictor.predict([str(photo)])
+    assert statistics == predictor.describe(str(photo))
+    assert (statistics["width"], statistics["height"]) == (90, 70)
+
+
 def test_a_saved_model_is_weights_and_text_only(tmp_path: Path) -> None:
     task.save(classifier(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "model.json"}
