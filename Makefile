@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export OPENBLAS_THREAD_TIMEOUT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test test-fast lint format lock starter clean
+.PHONY: help setup data demo test test-fast lint format lock sbom starter clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,12 @@ lock: setup  ## resolve requirements.lock anew for Python 3.11 to 3.13
 	  --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
 	$(BIN)/uv pip compile docker/installer.in --python-version 3.11 --generate-hashes --no-annotate \
 	  --no-header --no-emit-index-url --no-emit-find-links --upgrade -o docker/installer.lock
+
+sbom: setup  ## write what is installed and under which licences to build/
+	@mkdir -p build
+	$(BIN)/python -I docker/sbom.py > build/sbom.json
+	$(BIN)/python -I docker/sbom.py --licences > build/licences.txt
+	@echo "build/sbom.json (CycloneDX) and build/licences.txt"
 
 starter: setup  ## train the embedded starter backbone again (see its card)
 	$(BIN)/regraft pretrain --out regraft/starters/texture_resnet/model.safetensors
