@@ -26,7 +26,8 @@ _WINDOWS_WITH_IDS = 20
 class State:
     """`windows`: one entry per window that was looked at, oldest first: {window_id, version, name,
     time, rows, first_sequence, last_sequence, ids (of the latest windows only), judged, shifted,
-    drifted, reason, effects {title: [effect, min_effect, fires]}}.
+    drifted, reason, effects {title: [effect, min_effect, fires,
+    monitor]}}.
     """
 
     windows: list[dict[str, Any]] = field(default_factory=list)

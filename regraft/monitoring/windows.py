@@ -15,6 +15,7 @@ from regraft.data.readers import class_name
 from regraft.data.tables import TABLE_SUFFIXES, read_table
 from regraft.errors import UserError
 from regraft.monitoring.samples import PROBABILITY, STATISTIC, Array, Sample
+from regraft.monitoring.state import State
 from regraft.progress import note
 
 Window = Sample
@@ -35,6 +36,8 @@ def cut(log: Sample, size: int) -> list[Window]:
 
     The number decides, not the time: a clock that goes backwards must not reorder answers.
     """
+    if not len(log):
+        return []
     order = np.argsort(log.rows["sequence"].to_numpy(np.int64), kind="stable")
     windows = []
     for start in range(0, len(order) - size + 1, size):
@@ -44,23 +47,22 @@ def cut(log: Sample, size: int) -> list[Window]:
     return windows
 
 
-def from_log(
-    folder: Path, *, version: str, size: int, since: str | None = None, state: Any = None
-) -> list[Window]:
-    """Windows of `size` answers of a model version, read from the prediction log in `folder`.
-
-    `state` (`monitoring.state.State`): what has been looked at already is left out. `since`, an
-    ISO time: only answers from then on, looked at already or not.
-    """
+def from_log(folder: Path, *, version: str, since: str | None = None) -> Sample:
+    """The answers of a model version in the prediction log in `folder`, to be `cut` into windows;
+    with `since`, an ISO time, those from then on."""
     from regraft.monitoring.log_reading import read_log  # type: ignore[import-untyped,import-not-found]
 
     found = read_log(folder, since=since, version=version)
-    log = Sample(found.rows.reset_index(drop=True), np.asarray(found.embeddings))
-    if state is not None and since is None and len(log):
-        rows = log.rows
-        new = (rows["sequence"] > state.seen_up_to) & ~rows["id"].isin(state.seen_ids)
-        log = log.take(new.to_numpy(bool))
-    return cut(log, size) if len(log) else []
+    return Sample(found.rows.reset_index(drop=True), np.asarray(found.embeddings))
+
+
+def unseen(log: Sample, state: State) -> Sample:
+    """The answers that no check has looked at yet."""
+    if not len(log):
+        return log
+    rows = log.rows
+    new = (rows["sequence"] > state.seen_up_to) & ~rows["id"].isin(state.seen_ids)
+    return log.take(new.to_numpy(bool))
 
 
 def from_files(path: str | Path, predictor: Answering, *, version: str) -> Window:
