@@ -13,6 +13,8 @@ FEWEST_EXAMPLES = 5
 IMAGE_TERCILES = {"pixels": "size", "brightness": "brightness"}
 CATEGORIES = {"domain": "domain"}
 
+Parts = Iterator[tuple[str, str, pd.DataFrame]]
+
 
 def slice_table(
     predictions: pd.DataFrame,
@@ -30,19 +32,27 @@ def slice_table(
     examples; low and high are a 95 % interval (bootstrap over groups).
     """
     frame = predictions.assign(correct=predictions["label"] == predictions["predicted"])
-    if {"width", "height"} <= set(frame.columns):
-        frame["pixels"] = frame["width"] * frame["height"]
-    parts = [
-        *(_by_category(frame, column, name) for column, name in categories.items()),
-        *(_by_tercile(frame, column, name) for column, name in terciles.items()),
-        _by_flag(frame),
-        _by_category(frame, "label", "class"),
-    ]
     return [
         {"slice": name, "value": value, **_score(rows, seed)}
-        for part in parts
-        for name, value, rows in part
+        for name, value, rows in parts_of(frame, categories=categories, terciles=terciles)
     ]
+
+
+def parts_of(
+    frame: pd.DataFrame,
+    *,
+    categories: Mapping[str, str] = CATEGORIES,
+    terciles: Mapping[str, str] = IMAGE_TERCILES,
+) -> Parts:
+    """The slices of a frame: (name of the slicing, value, its rows); see `slice_table`."""
+    if {"width", "height"} <= set(frame.columns):
+        frame = frame.assign(pixels=frame["width"] * frame["height"])
+    for column, name in categories.items():
+        yield from _by_category(frame, column, name)
+    for column, name in terciles.items():
+        yield from _by_tercile(frame, column, name)
+    yield from _by_flag(frame)
+    yield from _by_category(frame, "label", "class")
 
 
 def _score(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
@@ -55,9 +65,6 @@ def _score(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
         "high": high,
         "small": len(rows) < FEWEST_EXAMPLES,
     }
-
-
-Parts = Iterator[tuple[str, str, pd.DataFrame]]
 
 
 def _by_category(frame: pd.DataFrame, column: str, name: str) -> Parts:

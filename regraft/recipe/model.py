@@ -11,6 +11,7 @@ from regraft.recipe.base import Options
 from regraft.recipe.data import DataOptions
 from regraft.recipe.distillation import DistillationOptions
 from regraft.recipe.finetune import FinetuneOptions
+from regraft.recipe.gate import GateOptions
 from regraft.recipe.monitoring import MonitoringOptions
 from regraft.recipe.retraining import RetrainingOptions
 from regraft.recipe.sequence import SequenceOptions
@@ -37,20 +38,6 @@ class EvaluationOptions(Options):
     """How many of the most confident mistakes the report shows."""
     latency_images: int = Field(default=32, ge=4)
     """Images used to time the models."""
-
-
-class GateOptions(Options):
-    """When a candidate may become champion."""
-
-    min_accuracy: float = Field(default=0.0, ge=0, le=1)
-    """Absolute floor; a candidate must also beat the majority class."""
-    metric: Literal["accuracy", "macro_f1"] = "accuracy"
-    """What candidate and champion are compared by."""
-    max_source_drop_pp: float = Field(default=1.5, ge=0, le=100)
-    """With two domains: how many percentage points of source accuracy adaptation may cost, against
-    the probe before it."""
-    min_gain: float = Field(default=0.0, ge=0, lt=1)
-    """The lower end of the paired 95 % interval of the gain must exceed this."""
 
 
 class Recipe(Options):

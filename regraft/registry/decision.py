@@ -8,15 +8,17 @@ the work and returns the decision that was written down, without asking the gate
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from regraft.evaluation.comparison import Decision, decide
+from regraft.evaluation.gate import Decision, Rules, decide
 from regraft.registry import champions, ledger, packaging, store, versions
 from regraft.registry.ledger import Entry
 from regraft.registry.lock import locked
+from regraft.registry.versions import Reference
 
-Compare = Callable[[Path], Mapping[str, float]]
+Compare = Callable[[Path, Reference], Mapping[str, Any]]
 _ATTEMPTS = 3
 
 
@@ -30,7 +32,8 @@ def register(
     floor: Mapping[str, float],
     majority_accuracy: float,
     compare: Compare,
-    min_gain: float = 0.0,
+    rules: Rules | None = None,
+    probe: Mapping[str, float] | None = None,
     code_version: str = "",
     data_version: str = "",
     triggered_by: str = "regraft run",
@@ -40,12 +43,12 @@ def register(
 ) -> dict[str, Any]:
     """Register the model of a run and let the gate decide whether it becomes champion.
 
-    `candidate`, `floor`, `majority_accuracy` and `min_gain` go to
-    `regraft.evaluation.comparison.decide`. `compare(folder)` gets the champion's model folder,
-    scores it on the candidate's own test examples and returns the paired difference
-    (`difference`, `low`, `high`); it is not called while there is no champion.
+    `candidate`, `floor`, `majority_accuracy`, `rules` and `probe` go to
+    `regraft.evaluation.gate.decide`. `compare(folder, reference)` gets the champion's model folder
+    and version, scores it on the candidate's own test examples and returns what `decide` calls the
+    comparison; it is not called while there is no champion.
 
-    Returns the decision of summary.json: outcome, reason, interval, candidate_version and
+    Returns the decision of summary.json: outcome, reason, interval, checks, candidate_version and
     champion_version (the champion that was met, None for the first), plus champion_after, run_id
     and state. Runs at the same time on one machine wait for each other; if another machine moves
     the champion in between, the candidate meets the new one.
@@ -69,13 +72,14 @@ def register(
             packages=packages,
         )
 
-        def judge(difference: Mapping[str, float] | None) -> Decision:
+        def judge(comparison: Mapping[str, Any] | None) -> Decision:
             return decide(
                 candidate=candidate,
                 floor=floor,
                 majority_accuracy=majority_accuracy,
-                difference=difference,
-                min_gain=min_gain,
+                comparison=comparison,
+                rules=rules or Rules(),
+                probe=probe,
             )
 
         champion, decision = _meet_champion(name, compare, judge)
@@ -87,6 +91,7 @@ def register(
                 champion_version=champion,
                 reason=decision.reason,
                 interval=decision.interval,
+                checks=tuple(asdict(check) for check in decision.checks),
                 run_key=run_key,
                 run_id=run_id,
                 code_version=code_version,
@@ -98,16 +103,16 @@ def register(
 
 
 def _meet_champion(
-    name: str, compare: Compare, judge: Callable[[Mapping[str, float] | None], Decision]
+    name: str, compare: Compare, judge: Callable[[Mapping[str, Any] | None], Decision]
 ) -> tuple[str | None, Decision]:
     """Compare with the present champion; again if it changed while the comparison ran."""
     for _ in range(_ATTEMPTS):
         champion = versions.champion(name)
-        difference = None
+        comparison = None
         if champion is not None:
             with versions.model_folder(name, champion) as folder:
-                difference = compare(folder)
-        decision = judge(difference)
+                comparison = compare(folder, Reference(name, champion))
+        decision = judge(comparison)
         if versions.champion(name) == champion:
             return champion, decision
     raise RuntimeError(f"the champion of {name!r} changed {_ATTEMPTS} times during the comparison")
@@ -133,6 +138,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
         "outcome": outcome,
         "reason": reason,
         "interval": list(entry.interval) if entry.interval else None,
+        "checks": list(entry.checks),
         "champion_version": entry.champion_version,
         "candidate_version": entry.candidate_version,
         "champion_after": versions.champion(entry.model),

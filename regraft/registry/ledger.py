@@ -25,6 +25,7 @@ INTENDED, DONE, SUPERSEDED = "intended", "done", "superseded"
 _PREFIX = "regraft.ledger."
 _MODEL = f"{_PREFIX}model"
 _LONGEST = 5000  # characters of one tag; a server refuses more
+_SHORT = 200
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Entry:
     run_key: str
     triggered_by: str
     interval: tuple[float, float] | None = None
+    checks: tuple[Mapping[str, Any], ...] = ()  # of the gate: name, passed, value, limit, words
     run_id: str = ""
     code_version: str = ""
     data_version: str = ""
@@ -59,7 +61,8 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**asdict(self), "interval": list(self.interval) if self.interval else None}
+        found = {**asdict(self), "interval": list(self.interval) if self.interval else None}
+        return found | {"checks": [dict(check) for check in self.checks]}
 
 
 def append(entry: Entry) -> Entry:
@@ -120,6 +123,10 @@ def _tags(entry: Entry) -> dict[str, str]:
     values = entry.as_dict()
     del values["entry_id"]
     values["reason"] = str(values["reason"])[:_LONGEST]
+    if len(json.dumps(values["checks"])) > _LONGEST:  # a slice may have a very long name
+        values["checks"] = [
+            check | {"words": check["words"][:_SHORT]} for check in values["checks"]
+        ]
     return {
         _PREFIX + key: value if isinstance(value, str) else json.dumps(value)
         for key, value in values.items()
@@ -135,6 +142,7 @@ def _entry(run: Run) -> Entry:
         **{  # type: ignore[arg-type]
             **texts,
             "interval": tuple(interval) if interval else None,
+            "checks": tuple(json.loads(texts["checks"] or "[]")),
             "champion_version": None if champion in {"", "null"} else champion,
             "sequence": int(texts["sequence"]),
             "entry_id": str(run.info.run_id),

@@ -16,6 +16,7 @@ import pandas as pd
 from regraft.data.manifest import write_manifest
 from regraft.data.readers import class_name
 from regraft.errors import UserError
+from regraft.registry.versions import Reference
 from regraft.steps.class_photos import as_manifest_rows, known_photos, read_new_photos, rows_of
 
 _FOLDS = 4  # a quarter of the new photos is kept for tests to come, as in a first training
@@ -135,13 +136,14 @@ def _report(
     found: _Fitted,
     photos: pd.DataFrame,
 ) -> dict[str, Any]:
-    from regraft.evaluation.comparison import paired_bootstrap
     from regraft.evaluation.metrics import class_numbers
+    from regraft.evaluation.paired_bootstrap import paired_bootstrap
+    from regraft.evaluation.pairs import pair
     from regraft.shift.cross_validation import wilson_interval
 
     truth = class_numbers(test.labels.tolist(), classes)
     before, after = test.logits.argmax(1), found.test_logits.argmax(1)
-    change = paired_bootstrap(truth, after, before, groups=test.groups)
+    change = paired_bootstrap(pair(truth, after, before, groups=test.groups))
     right = found.new_logits.argmax(1) == len(classes)
     low, high = wilson_interval(float(right.mean()), len(np.unique(new.groups)))
     return {
@@ -184,24 +186,27 @@ def _registered(
     """Log a run for the grown model and let the gate decide."""
     from scipy.special import softmax
 
-    from regraft.evaluation.comparison import paired_bootstrap
+    from regraft.evaluation.comparison import compare_models
     from regraft.evaluation.metrics import class_numbers, classification_metrics
     from regraft.registry.decision import register
 
     truth = class_numbers([*test.labels, *new.labels], classes)
     groups = np.concatenate([test.groups, new.groups])
     logits = np.concatenate([found.test_logits, found.new_logits])
-    theirs = np.concatenate([test.logits, new.logits]).argmax(1)
-    candidate = classification_metrics(truth, softmax(logits, axis=1), groups=groups)
+    mine = softmax(logits, axis=1)
+    theirs = softmax(np.concatenate([test.logits, new.logits]), axis=1)
+    theirs = np.column_stack([theirs, np.zeros(len(theirs))])  # of the new class it knows nothing
+    candidate = classification_metrics(truth, mine, groups=groups)
     before = report["old_classes"]["champion_accuracy"]
 
-    def compare(folder: Path) -> Mapping[str, float]:
+    def compare(folder: Path, reference: Reference) -> Mapping[str, Any]:
         if _digest(folder) != digest:
             raise UserError(
                 f"the champion of {name!r} changed while the class was added",
                 fix="run the same command again",
             )
-        return paired_bootstrap(truth, logits.argmax(1), theirs, groups=groups, metric="macro_f1")
+        rows = pd.DataFrame({"label": np.array(classes)[truth], "group": groups})
+        return compare_models(rows, mine, theirs, classes, metric="macro_f1")
 
     tags = _tags(name, champion) | ({"code_version": code_version} if code_version else {})
     tags["data_version"] = f"{tags.get('data_version', '')}+{key[:8]}"

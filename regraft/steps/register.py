@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from regraft.recipe.model import GateOptions, Recipe
+from regraft.recipe.gate import GateOptions
+from regraft.recipe.model import Recipe
+from regraft.steps.champion import meets_champion
 from regraft.steps.options import typed
 
 
@@ -35,6 +35,7 @@ def register_model(
     `versions` holds code_version and data_version; `recipe` is logged as parameters.
     """
     from regraft.evaluation.content import with_outcome
+    from regraft.evaluation.gate import Rules
     from regraft.evaluation.report import write_report
     from regraft.registry.decision import register
     from regraft.registry.runs import log_pipeline_run
@@ -64,18 +65,25 @@ def register_model(
             (Path(quality, "manifest.parquet"), "data"),
         ],
     )
-    predictions = pd.read_parquet(evaluated / "predictions.parquet")
     decision = register(
         name=name,
         model_folder=folder,
         run_id=run_id,
         run_key=run_key,
-        candidate=metrics[served]["test"] | _source_accuracy(metrics[served]),
-        floor={"accuracy": gate["min_accuracy"]}
-        | _source_accuracy(metrics["baselines"]["probe"], less=gate["max_source_drop_pp"] / 100),
+        candidate=metrics[served]["test"],
+        floor={"accuracy": gate["min_accuracy"]},
         majority_accuracy=metrics["baselines"]["majority"]["test"]["accuracy"],
-        compare=_comparison(predictions, served, gate["metric"]),
-        min_gain=gate["min_gain"],
+        compare=meets_champion(
+            predictions=pd.read_parquet(evaluated / "predictions.parquet"),
+            manifest=Path(quality, "manifest.parquet"),
+            candidate=folder,
+            served=served,
+            metric=gate["metric"],
+            source_domain=recipe["data"]["source_domain"],
+            seed=recipe["seed"],
+        ),
+        rules=Rules(**{name: gate[name] for name in Rules.__dataclass_fields__}),
+        probe=_source_of_probe(metrics, served),
         code_version=versions["code_version"],
         data_version=versions["data_version"],
     )
@@ -90,41 +98,15 @@ def register_model(
     return decision
 
 
-def _source_accuracy(found: dict[str, Any], less: float = 0.0) -> dict[str, float]:
-    """{"source_accuracy": ...} where there are two domains; what may not be forgotten."""
-    if not {"source", "target"} <= set(found):
-        return {}
-    return {"source_accuracy": max(found["source"]["accuracy"] - less, 0.0)}
-
-
-def _comparison(
-    predictions: pd.DataFrame, served: str, metric: str
-) -> Callable[[Path], Mapping[str, float]]:
-    """How a champion is compared: on the candidate's own test examples, paired by group."""
-
-    def compare(champion: Path) -> Mapping[str, float]:
-        from regraft.evaluation.comparison import paired_bootstrap
-        from regraft.evaluation.metrics import class_numbers
-        from regraft.tasks import load_model
-
-        prefix = f"{served}:"
-        columns = [str(column) for column in predictions]
-        classes = [c.removeprefix(prefix) for c in columns if c.startswith(prefix)]
-        known = load_model(champion)
-        theirs = np.zeros((len(predictions), len(classes)))
-        answers = known.probabilities(predictions["path"].tolist())
-        for column, label in enumerate(known.classes):
-            if label in classes:  # a class that only the champion knows is an error on these
-                theirs[:, classes.index(label)] = answers[:, column]
-        return paired_bootstrap(
-            class_numbers(predictions["label"].tolist(), classes),
-            predictions[[prefix + label for label in classes]].to_numpy().argmax(1),
-            theirs.argmax(1),
-            groups=predictions["group"].to_numpy(),
-            metric=metric,
-        )
-
-    return compare
+def _source_of_probe(metrics: dict[str, Any], served: str) -> dict[str, float] | None:
+    """Source accuracies after adaptation and before it, where there are two domains."""
+    probe = metrics["baselines"]["probe"]
+    if not all({"source", "target"} <= set(found) for found in (metrics[served], probe)):
+        return None
+    return {
+        "candidate": metrics[served]["source"]["accuracy"],
+        "probe": probe["source"]["accuracy"],
+    }
 
 
 def _steps(teacher: Path, student: Path | None) -> list[dict[str, Any]]:

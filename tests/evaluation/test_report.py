@@ -195,13 +195,22 @@ def test_the_outcome_is_told_after_the_gate(
     make_content: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     before = json.loads(json.dumps({**make_content(), "decision": None, "cost": None}))
-    decision = {"outcome": "hold", "reason": "worse than the champion", "interval": [-0.1, -0.02]}
+    decision: dict[str, Any] = {
+        "outcome": "hold", "reason": "worse than the champion", "interval": [-0.1, -0.02]
+    }  # fmt: skip
     steps = [{"name": "evaluation", "seconds": 2.0, "cpu_seconds": 3.0, "status": "done"}]
+    decision["checks"] = [
+        {"name": "gain", "passed": False, "value": -0.1, "limit": 0, "words": "worse & slower"},
+        {"name": "slices", "passed": None, "value": None, "limit": 10, "words": "no slice"},
+    ]
     after = with_outcome(before, decision, steps)
     assert after["verdict"].endswith("It does not replace the champion: worse than the champion.")
     assert after["cost"]["seconds"] == 2.0
     write_report(tmp_path / "report.html", after)
-    assert "gate: held back" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "gate: held back" in page
+    assert "<td>broken</td><td>worse &amp; slower</td>" in page
+    assert "<td>not judged</td><td>no slice</td>" in page
 
 
 def test_two_names_of_one_split_make_one_row() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from regraft.registry import decision, runs, store
+from regraft.registry.decision import Compare
+from regraft.registry.versions import Reference
+
+COUNTS = {"count": 100, "groups": 90}
 
 
 def write_model(folder: Path, label: str = "rust") -> Path:
@@ -60,21 +63,21 @@ def scores(accuracy: float = 0.9) -> dict[str, Any]:
     return {"accuracy": accuracy, "interval": {"accuracy": [accuracy - 0.05, accuracy + 0.05]}}
 
 
-def better(folder: Path) -> dict[str, float]:
+def better(folder: Path, reference: Reference) -> dict[str, Any]:
     assert (folder / "model.json").is_file()
-    return {"difference": 0.05, "low": 0.02, "high": 0.08}
+    return {"difference": 0.05, "low": 0.02, "high": 0.08, "p_value": 0.01, **COUNTS}
 
 
-def equal(folder: Path) -> dict[str, float]:
-    return {"difference": 0.0, "low": -0.02, "high": 0.02}
+def equal(folder: Path, reference: Reference) -> dict[str, Any]:
+    return {"difference": 0.0, "low": -0.02, "high": 0.02, "p_value": 0.5, **COUNTS}
 
 
-def never(folder: Path) -> dict[str, float]:
+def never(folder: Path, reference: Reference) -> dict[str, Any]:
     raise AssertionError("there is no champion to compare with")
 
 
 def register(
-    run_key: str, folder: Path, compare: Callable[[Path], Any] = better, **changes: Any
+    run_key: str, folder: Path, compare: Compare = better, **changes: Any
 ) -> dict[str, Any]:
     """Register a model as `plants`."""
     arguments: dict[str, Any] = {

@@ -12,8 +12,9 @@ import pytest
 
 from regraft.errors import UserError
 from regraft.registry import champions, decision, ledger, packaging, store, versions
+from regraft.registry.versions import Reference
 
-from .support import better, equal, never, register, scores, write_model
+from .support import COUNTS, better, equal, never, register, scores, write_model
 
 
 def assert_consistent(*, versions_expected: int) -> None:
@@ -59,7 +60,7 @@ def test_comparison_without_evidence_decides_nothing(registry: Path, model_folde
     register("a", model_folder, never)
 
     with pytest.raises(UserError, match="not finite"):
-        register("b", model_folder, lambda folder: {"low": float("nan"), "high": 0.1})
+        register("b", model_folder, lambda *_: {**COUNTS, "low": float("nan"), "high": 0.1})
 
     assert versions.champion("plants") == "1"
     with pytest.raises(UserError, match="no registered version"):
@@ -72,9 +73,9 @@ def test_champion_is_compared_with_its_own_files(registry: Path, tmp_path: Path)
     register("a", write_model(tmp_path / "old", "old"), never)
     seen: list[str] = []
 
-    def look(folder: Path) -> dict[str, float]:
+    def look(folder: Path, reference: Reference) -> dict[str, Any]:
         seen.append((folder / "model.json").read_text())
-        return equal(folder)
+        return equal(folder, reference)
 
     register("b", write_model(tmp_path / "new", "new"), look)
 
@@ -96,10 +97,10 @@ def test_champion_that_changes_meanwhile_is_met_too(registry: Path, model_folder
     client = store.connect()
     seen: list[Path] = []
 
-    def another_machine_promotes(folder: Path) -> dict[str, float]:
+    def another_machine_promotes(folder: Path, reference: Reference) -> dict[str, Any]:
         seen.append(folder)
         client.set_registered_model_alias("plants", "champion", "2")
-        return better(folder)
+        return better(folder, reference)
 
     found = register("c", model_folder, another_machine_promotes)
 
@@ -214,10 +215,10 @@ import sys, time
 from pathlib import Path
 from tests.registry.support import better, register
 
-def compare(folder):
+def compare(folder, reference):
     print("comparing", flush=True)
     time.sleep(float(sys.argv[3]))
-    return better(folder)
+    return better(folder, reference)
 
 print(register(sys.argv[1], Path(sys.argv[2]), compare)["outcome"], flush=True)
 """

@@ -31,5 +31,5 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
             candidate={"accuracy": 0.9, "interval": {"accuracy": [0.85, 0.95]}},
             floor={"accuracy": 0.5},
             majority_accuracy=0.5,
-            compare=lambda champion: {},
+            compare=lambda *_: {},
         )

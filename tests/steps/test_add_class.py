@@ -95,7 +95,7 @@ def register_probe(champion: Champion) -> None:
         candidate={"accuracy": 0.9, "interval": {"accuracy": [0.85, 0.95]}},
         floor={},
         majority_accuracy=0.4,
-        compare=lambda folder: {},
+        compare=lambda *_: {},
         code_version="c0de",
         data_version="sha256:da7a",
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from regraft.evaluation.comparison import decide
+from regraft.evaluation.gate import decide
 from regraft.steps.register import register_model
 from tests.evaluation.conftest import synthetic_content
 
@@ -39,8 +39,8 @@ def decision_for(
     """What the gate says of this teacher. Only MLflow is left out: the rules are the real ones."""
 
     def judged(**found: Any) -> dict[str, Any]:
-        asked = ("candidate", "floor", "majority_accuracy", "min_gain")
-        return asdict(decide(difference=None, **{name: found[name] for name in asked}))
+        asked = ("candidate", "floor", "majority_accuracy", "rules", "probe")
+        return asdict(decide(comparison=None, **{name: found[name] for name in asked}))
 
     patch.setattr("regraft.registry.runs.log_pipeline_run", lambda **_: "run")
     patch.setattr("regraft.registry.decision.register", judged)

@@ -1,0 +1,52 @@
+"""Simulated test sets: how often luck is promoted, and how often what is better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .simulation import FIELD, Domains, promoted, reasons
+
+
+@pytest.mark.parametrize(
+    "domains",
+    [
+        {"lab": (6, 0.7, 0.7)},
+        {"lab": (15, 0.7, 0.7)},
+        {"lab": (30, 0.8, 0.8)},
+        {"lab": (60, 0.97, 0.97), "field": (15, 0.6, 0.6)},
+    ],
+    ids=["6 rows", "15 rows", "30 rows", "two domains"],
+)
+def test_the_same_model_with_another_seed_is_hardly_ever_promoted(domains: Domains) -> None:
+    assert promoted(domains, times=200) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("domains", "errors"),
+    [
+        (FIELD, {"shared": 0.5, "lab_shared": 1.0}),
+        ({"lab": (200, 0.75, 0.9)}, {"shared": 0.25}),
+        ({"lab": (30, 0.5, 0.95)}, {}),
+    ],
+    ids=["field 34 to 83 % of 15 rows", "75 to 90 % of 200 rows", "50 to 95 % of 30 rows"],
+)
+def test_a_truly_better_model_is_promoted(domains: Domains, errors: dict[str, Any]) -> None:
+    assert promoted(domains, times=100, **errors) >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("domains", "errors", "rule"),
+    [
+        ({"lab": (200, 0.9, 0.8)}, {}, "gain"),
+        ({"lab": (300, 0.7, 0.95)}, {"broken": "rust"}, "slices"),
+        ({"lab": (150, 0.97, 0.85), "field": (30, 0.34, 0.95)}, {}, "source"),
+    ],
+    ids=["worse", "better but one class lost", "better but the source forgotten"],
+)
+def test_a_model_that_does_harm_is_held(
+    domains: Domains, errors: dict[str, Any], rule: str
+) -> None:
+    assert promoted(domains, times=40, **errors) <= 0.05
+    assert reasons(domains, times=40, **errors)[rule] >= 0.9
