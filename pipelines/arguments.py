@@ -25,15 +25,48 @@ _LIBRARIES = (
 
 def training_arguments(recipe: Recipe) -> dict[str, Any]:
     """Arguments of `pipelines.training.training`; relative paths become absolute."""
+    values = _absolute_values(recipe)
+    data = values["data"]
+    return {
+        **_model_arguments(values),
+        "data": data,
+        "domains": {"source": data["source_domain"], "target": data["target_domain"]},
+        "target_domain": data["target_domain"],
+        "data_version": _data_version(Path(data["root"])),
+        "triggered_by": "regraft run",
+    }
+
+
+def monitoring_arguments(
+    recipe: Recipe, *, window: str = "", since: str = "", retrain: bool = True
+) -> dict[str, Any]:
+    """Arguments of `pipelines.monitoring.monitoring`: those of the training without its data,
+    which a check puts together, and what to look at."""
+    window = str(Path(window).expanduser().absolute()) if window else ""
+    return {
+        **_model_arguments(_absolute_values(recipe)),
+        "window": window,
+        "since": since,
+        "retrain": retrain,
+    }
+
+
+def _absolute_values(recipe: Recipe) -> dict[str, Any]:
     values = recipe.model_dump(mode="json")
-    data, backbone = values["data"], values["backbone"]
-    data["root"] = str(Path(data["root"]).expanduser().absolute())
-    student = values["distillation"]["student"]
-    backbones = [backbone, student, *values["features"]["candidates"]]
-    for options in backbones:
+    values["data"]["root"] = str(Path(values["data"]["root"]).expanduser().absolute())
+    for options in _backbones(values):
         options["weights"] = _absolute(options["weights"])
+    return values
+
+
+def _backbones(values: dict[str, Any]) -> list[dict[str, Any]]:
+    student = values["distillation"]["student"]
+    return [values["backbone"], student, *values["features"]["candidates"]]
+
+
+def _model_arguments(values: dict[str, Any]) -> dict[str, Any]:
+    """Everything that does not depend on the data."""
     sections = (
-        "data",
         "backbone",
         "features",
         "shift",
@@ -44,14 +77,11 @@ def training_arguments(recipe: Recipe) -> dict[str, Any]:
     )
     return {
         **{key: values[key] for key in ("name", "task", "seed", "serve", *sections)},
-        "domains": {"source": data["source_domain"], "target": data["target_domain"]},
-        "target_domain": data["target_domain"],
         "threads": values["finetune"]["threads"],
         "test_views": values["features"]["views"],
         "recipe": values,
         "code_version": code_version(),
-        "data_version": _data_version(Path(data["root"])),
-        "weights_version": _weights_version([options["weights"] for options in backbones]),
+        "weights_version": _weights_version([o["weights"] for o in _backbones(values)]),
     }
 
 

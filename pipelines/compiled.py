@@ -11,11 +11,16 @@ from pipelines.profile import ClusterProfile
 
 def pipelines() -> dict[str, Callable[[ClusterProfile | None], Any]]:
     """Every pipeline by name, as a function of the profile (or None) that it is compiled for."""
+    from pipelines.monitoring import monitoring_pipeline
     from pipelines.training import training_pipeline
 
     return {
         "training": lambda profile: training_pipeline(with_student=True, profile=profile),
         "training_without_student": lambda profile: training_pipeline(
+            with_student=False, profile=profile
+        ),
+        "monitoring": lambda profile: monitoring_pipeline(with_student=True, profile=profile),
+        "monitoring_without_student": lambda profile: monitoring_pipeline(
             with_student=False, profile=profile
         ),
     }

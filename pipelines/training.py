@@ -58,6 +58,7 @@ def training_pipeline(*, with_student: bool, profile: ClusterProfile | None = No
         code_version: str,
         data_version: str,
         weights_version: str,
+        triggered_by: str,
     ) -> Outputs:
         """Arguments are the sections of a recipe (see `pipelines.arguments`)."""
         checked = data_validation(
@@ -96,7 +97,7 @@ def training_pipeline(*, with_student: bool, profile: ClusterProfile | None = No
         decided = registration(
             name=name, serve=serve, dataset=dataset, measured=measured.outputs["measured"],
             gate=gate, recipe=recipe, code_version=code_version, data_version=data_version,
-            **models,
+            triggered_by=triggered_by, **models,
         )  # fmt: skip
         decided.set_caching_options(enable_caching=False)
         place_on_cluster(profile)

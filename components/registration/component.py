@@ -16,6 +16,7 @@ def registration(
     recipe: dict,
     code_version: str,
     data_version: str,
+    triggered_by: str,
     decision: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     student: dsl.Input[dsl.Model] = None,
@@ -32,6 +33,7 @@ def registration(
         recipe: The whole recipe, logged as parameters.
         code_version: Hash of the library.
         data_version: Hash of the raw files.
+        triggered_by: What the ledger names as the reason of the run.
         decision: Folder with decision.json.
         report: The report with the decision in it.
         student: Output of distillation; absent where the recipe has none.
@@ -53,6 +55,7 @@ def registration(
             gate=gate,
             recipe=recipe,
             versions={"code_version": code_version, "data_version": data_version},
+            triggered_by=triggered_by,
             out_dir=decision.path,
         )
         shutil.copyfile(Path(decision.path, "report.html"), report.path)

@@ -50,8 +50,11 @@ def may_retrain(
     cooldown = timedelta(hours=options.cooldown_hours)
     if ages and min(ages) < cooldown:
         left = (cooldown - min(ages)).total_seconds() / 3600
-        return Permission(False, f"the last retraining began {_hours(min(ages))} ago; the cool-down "
-                          f"of {options.cooldown_hours:g} h ends in {left:.1f} h")  # fmt: skip
+        return Permission(
+            False,
+            f"the last retraining began {_hours(min(ages))} ago; the cool-down of "
+            f"{options.cooldown_hours:g} h ends in {left:.1f} h",
+        )
     this_week = sum(age < _WEEK for age in ages)
     if this_week >= options.most_per_week:
         return Permission(False, f"{this_week} retrainings within seven days, "

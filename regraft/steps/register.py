@@ -28,6 +28,7 @@ def register_model(
     recipe: dict[str, Any],
     versions: dict[str, str],
     out_dir: str | Path,
+    triggered_by: str = "regraft run",
 ) -> dict[str, Any]:
     """Log the run, register the served model, let the gate decide; write decision.json and the
     final report.html (with the decision and the cost of the steps) and return the decision.
@@ -86,6 +87,7 @@ def register_model(
         probe=_source_of_probe(metrics, served),
         code_version=versions["code_version"],
         data_version=versions["data_version"],
+        triggered_by=triggered_by,
     )
     decision["served"] = served
     content = with_outcome(

@@ -11,7 +11,8 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 
 from pipelines import arguments
-from pipelines.arguments import training_arguments
+from pipelines.arguments import monitoring_arguments, training_arguments
+from pipelines.monitoring import monitoring_pipeline
 from pipelines.training import training_pipeline
 from regraft.recipe import Recipe
 from regraft.recipe.backbone import BackboneOptions
@@ -45,6 +46,19 @@ def recipe(**sections: Any) -> Recipe:
 def test_the_pipeline_gets_exactly_its_arguments(photos: Path) -> None:
     pipeline = training_pipeline(with_student=True)
     assert set(training_arguments(recipe())) == set(pipeline.component_spec.inputs)
+
+
+def test_the_monitoring_pipeline_gets_exactly_its_arguments(photos: Path) -> None:
+    pipeline = monitoring_pipeline(with_student=True)
+    found = monitoring_arguments(recipe(), window="photos")
+    assert set(found) == set(pipeline.component_spec.inputs)
+    assert found["window"] == str(photos)
+    assert found["recipe"] == training_arguments(recipe())["recipe"]
+
+
+def test_a_check_does_not_need_the_photos_that_the_first_training_had(tmp_path: Path) -> None:
+    gone = Recipe.model_validate({"name": "tiny", "data": {"root": str(tmp_path / "gone")}})
+    assert monitoring_arguments(gone)["recipe"]["data"]["root"] == str(tmp_path / "gone")
 
 
 def test_relative_paths_become_absolute(photos: Path) -> None:

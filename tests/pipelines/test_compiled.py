@@ -17,7 +17,9 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
-NAMES = ["training", "training_without_student"]
+TRAININGS = ["training", "training_without_student"]
+MONITORINGS = ["monitoring", "monitoring_without_student"]
+NAMES = [*TRAININGS, *MONITORINGS]
 BOOLEANS_OF_YAML_1_1 = {"y", "n", "yes", "no", "on", "off", "true", "false"}
 
 
@@ -69,7 +71,7 @@ def parameters(node: Any) -> Iterator[str]:
             yield from parameters(child)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRAININGS)
 def test_only_the_registration_is_never_cached(name: str, files: dict[str, bytes]) -> None:
     tasks = content(files[name])["root"]["dag"]["tasks"]
     uncached = {key for key, task in tasks.items() if not task["cachingOptions"]}
@@ -78,8 +80,40 @@ def test_only_the_registration_is_never_cached(name: str, files: dict[str, bytes
         assert "code_version" in task["inputs"]["parameters"], f"{key} may be stale"
 
 
+@pytest.mark.parametrize("name", MONITORINGS)
+def test_a_check_is_never_cached_and_the_training_in_it_is(
+    name: str, files: dict[str, bytes]
+) -> None:
+    components = content(files[name])["components"]
+    tasks = {key: task for dag in [content(files[name])["root"], *components.values()]
+             for key, task in dag.get("dag", {}).get("tasks", {}).items()}  # fmt: skip
+    uncached = {key for key, task in tasks.items() if "cachingOptions" in task
+                and not task["cachingOptions"]}  # fmt: skip
+    asked = {"drift-check", "retraining-data", "retraining-record", "registration"}
+    assert uncached == asked
+    own = set(content(files["training"])["root"]["dag"]["tasks"])
+    if name == "monitoring_without_student":
+        own -= {"distillation"}
+    assert own - {"registration"} <= set(tasks) - uncached
+
+
+@pytest.mark.parametrize("name", MONITORINGS)
+def test_only_a_bool_decides_and_everything_else_waits_for_it(
+    name: str, files: dict[str, bytes]
+) -> None:
+    found = content(files[name])
+    tasks = found["root"]["dag"]["tasks"]
+    assert set(tasks) == {"drift-check", "condition-1"}
+    condition = tasks["condition-1"]["triggerPolicy"]["condition"]
+    assert condition.split() == [
+        "inputs.parameter_values['pipelinechannel--drift-check-Output']", "==", "true"
+    ]  # fmt: skip
+    outputs = found["components"]["comp-drift-check"]["outputDefinitions"]["parameters"]
+    assert outputs["Output"]["parameterType"] == "BOOLEAN"
+
+
 def test_without_a_student_nothing_distils(files: dict[str, bytes]) -> None:
-    tasks = {name: set(content(files[name])["root"]["dag"]["tasks"]) for name in NAMES}
+    tasks = {name: set(content(files[name])["root"]["dag"]["tasks"]) for name in TRAININGS}
     assert tasks["training"] - tasks["training_without_student"] == {"distillation"}
     assert tasks["training_without_student"] < tasks["training"]
 

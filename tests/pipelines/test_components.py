@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.local import STEPS
+from pipelines.local import STEPS as TRAINING
+from pipelines.local_monitoring import STEPS as MONITORING
 
+STEPS = [*TRAINING, *MONITORING]
 ROOT = Path(__file__).parents[2] / "components"
 FOLDERS = sorted(path.name for path in ROOT.iterdir() if (path / "__init__.py").is_file())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines import local
+from pipelines import runner
 from regraft.errors import UserError
 
 
@@ -31,7 +31,7 @@ def failed(error: str, kind: str) -> dict[str, Any]:
 
 def test_the_user_s_mistake_is_told_in_the_step_s_words(records: Path) -> None:
     record(records, "data_validation", **failed("class rust has 1 image\n  got: 1", "UserError"))
-    found = local._own_error(records, Path("log.txt"))
+    found = runner.own_error(records, Path("log.txt"))
     assert isinstance(found, UserError)
     assert str(found) == "class rust has 1 image\n  got: 1"
 
@@ -39,8 +39,8 @@ def test_the_user_s_mistake_is_told_in_the_step_s_words(records: Path) -> None:
 def test_a_defect_is_told_with_step_type_and_log(records: Path) -> None:
     record(records, "data_validation")
     record(records, "evaluation", **failed("shapes differ", "ValueError"))
-    found = local._own_error(records, Path("out/log.txt"))
-    assert isinstance(found, local.StepError)
+    found = runner.own_error(records, Path("out/log.txt"))
+    assert isinstance(found, runner.StepError)
     for part in ("evaluation", "ValueError", "shapes differ", "out/log.txt"):
         assert part in str(found)
 
@@ -50,15 +50,15 @@ def test_a_step_that_left_nothing_was_killed(records: Path, tmp_path: Path) -> N
     log = tmp_path / "log.txt"
     names = ("data-validation", "feature-extraction")
     log.write_text("".join(f"INFO - Executing task \x1b[96m'{name}'\x1b[0m\n" for name in names))
-    found = local._own_error(records, log)
-    assert isinstance(found, local.StepError)
+    found = runner.own_error(records, log)
+    assert isinstance(found, runner.StepError)
     for part in ("feature_extraction", "killed", str(log)):
         assert part in str(found)
 
 
 def test_a_step_without_record_came_from_the_cache(records: Path) -> None:
     record(records, "registration")
-    table = local._step_table(records, ["data_validation", "registration"])
+    table = runner.step_table(records, ["data_validation", "registration"])
     assert [(row["name"], row["cached"]) for row in table] == [
         ("data_validation", True), ("registration", False),
     ]  # fmt: skip
@@ -69,14 +69,14 @@ def test_a_step_without_record_came_from_the_cache(records: Path) -> None:
 def test_old_records_are_cleared_before_a_run(tmp_path: Path) -> None:
     (tmp_path / "run" / "records").mkdir(parents=True)
     record(tmp_path / "run" / "records", "evaluation")
-    with local._claimed(tmp_path / "run") as records:
+    with runner.claimed(tmp_path / "run") as records:
         assert list(records.iterdir()) == []
 
 
 def test_an_output_folder_that_cannot_be_written_is_the_user_s_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--out"):
-        local._claimed(tmp_path / "file" / "run").__enter__()
+        runner.claimed(tmp_path / "file" / "run").__enter__()
 
 
 def test_the_environment_is_as_before_after_a_run(
@@ -91,7 +91,7 @@ def test_the_environment_is_as_before_after_a_run(
     before = (dict(os.environ), builtins.print, logging.getLogger().level)
     with (
         pytest.raises(RuntimeError, match="inside"),
-        local._local_runner(tmp_path, records, tmp_path / "log.txt", 7, cached=True),
+        runner.local_runner(tmp_path, records, tmp_path / "log.txt", 7, cached=True),
     ):
         assert os.environ["REGRAFT_STEP_RECORDS"] == str(records)
         raise RuntimeError("inside")
@@ -99,10 +99,10 @@ def test_the_environment_is_as_before_after_a_run(
 
 
 def test_two_runs_do_not_share_an_output_folder(tmp_path: Path) -> None:
-    with local._claimed(tmp_path), pytest.raises(UserError, match="another run"):  # noqa: SIM117
-        with local._claimed(tmp_path):
+    with runner.claimed(tmp_path), pytest.raises(UserError, match="another run"):  # noqa: SIM117
+        with runner.claimed(tmp_path):
             pass
-    with local._claimed(tmp_path):  # and the folder is free again
+    with runner.claimed(tmp_path):  # and the folder is free again
         pass
 
 
@@ -110,5 +110,5 @@ def test_results_of_an_earlier_run_cannot_be_taken_for_those_of_a_failed_one(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "summary.json").write_text("{}")
-    with local._claimed(tmp_path):
+    with runner.claimed(tmp_path):
         assert not (tmp_path / "summary.json").exists()

@@ -1,0 +1,141 @@
+"""Kubeflow's local runner with our console, our records and our errors round it."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from regraft.errors import UserError
+from regraft.registry import store
+from regraft.steps.hardware import PROCESS_ENVIRONMENT
+
+_RESULTS = ("summary.json", "report.html", "model_card.md", "drift.html", "to_label.csv")
+
+
+class StepError(RuntimeError):
+    """A step failed for a reason that is not the user's input."""
+
+
+@contextlib.contextmanager
+def claimed(out_dir: Path) -> Iterator[Path]:
+    """The folder of the step records, with what an earlier run left in `out_dir` removed, so that a
+    failed run cannot be taken for it. One run at a time writes to a folder."""
+    records = out_dir / "records"
+    try:
+        records.mkdir(parents=True, exist_ok=True)
+        lock = (out_dir / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for old in [*records.glob("*.json"), *(out_dir / name for name in _RESULTS)]:
+            old.unlink(missing_ok=True)
+        (out_dir / "log.txt").write_text("")
+    except BlockingIOError as error:
+        raise UserError(
+            "another run is writing to this folder",
+            where=str(out_dir),
+            fix="wait for it, or choose another folder with --out",
+        ) from error
+    except OSError as error:
+        raise UserError(
+            "the output folder cannot be written",
+            where=str(out_dir),
+            got=error.strerror or str(error),
+            fix="choose another one with --out",
+        ) from error
+    with lock:
+        yield records
+
+
+@contextlib.contextmanager
+def local_runner(
+    out_dir: Path, records: Path, log: Path, n_steps: int, *, cached: bool
+) -> Iterator[None]:
+    """kfp.local with our console in place of its output; everything it changes is restored."""
+    from kfp import local
+
+    from pipelines.console import Console
+
+    logger, level, printer = logging.getLogger(), logging.getLogger().level, builtins.print
+    environment = {
+        "REGRAFT_STEP_RECORDS": str(records.absolute()),
+        "REGRAFT_PROGRESS": "json",
+        "REGRAFT_HOME": str(store.home().absolute()),
+        **PROCESS_ENVIRONMENT,
+    }
+    before = {key: os.environ.get(key) for key in environment}
+    console = Console(log, n_steps)
+    hits = logging.StreamHandler(console)  # the runner says only by logging what it skipped
+    try:
+        os.environ.update(environment)
+        logger.addHandler(hits)
+        logger.setLevel(logging.INFO)
+        with contextlib.redirect_stdout(console), tempfile.TemporaryDirectory() as workspace:
+            local.init(
+                local.SubprocessRunner(use_venv=False),
+                pipeline_root=str(out_dir / "pipeline"),
+                workspace_root=workspace,
+                enable_caching=cached,
+                cache_root=str(store.home() / "step_cache"),
+            )
+            yield
+    finally:
+        console.close()
+        builtins.print = printer
+        logger.removeHandler(hits)
+        logger.setLevel(level)
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def own_error(records: Path, log: Path) -> Exception:
+    """The error of the step itself, which the runner does not pass on."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in records.glob("*.json")]
+    failed = [record for record in found if record["status"] == "failed"]
+    if not failed:
+        return StepError(
+            f"step {_last_started(log)} ended without a word (killed, or out of memory?)\n"
+            f"  the whole output is in {log}; the same command continues there"
+        )
+    record = failed[0]
+    if record["user_error"]:
+        return UserError(record["error"])
+    return StepError(
+        f"step {record['name']} failed with {record['error_type']}: {record['error']}\n"
+        f"  the whole output is in {log}; after mending it, the same command continues there"
+    )
+
+
+def _last_started(log: Path) -> str:
+    from pipelines.console import STARTED
+
+    started = STARTED.findall(log.read_text(encoding="utf-8")) if log.is_file() else []
+    return started[-1].replace("-", "_") if started else "(none was started)"
+
+
+def step_table(records: Path, steps: list[str]) -> list[dict[str, Any]]:
+    """One row per step; a step that left no record was taken from the cache."""
+    table = []
+    for name in steps:
+        path = records / f"{name}.json"
+        row = {
+            "name": name,
+            "status": "done",
+            "seconds": 0.0,
+            "cpu_seconds": 0.0,
+            "cached": not path.is_file(),
+        }
+        table.append(row | (json.loads(path.read_text()) if path.is_file() else {}))
+    return table
+
+
+def cpu_seconds() -> float:
+    """Of this process and its children so far."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
