@@ -50,7 +50,7 @@ def cut(log: Sample, size: int) -> list[Window]:
 def from_log(folder: Path, *, version: str, since: str | None = None) -> Sample:
     """The answers of a model version in the prediction log in `folder`, to be `cut` into windows;
     with `since`, an ISO time, those from then on."""
-    from regraft.monitoring.log_reading import read_log  # type: ignore[import-untyped,import-not-found]
+    from regraft.monitoring.log_reading import read_log
 
     found = read_log(folder, since=since, version=version)
     return Sample(found.rows.reset_index(drop=True), np.asarray(found.embeddings))

@@ -46,7 +46,8 @@ def evaluate(
     versions: dict[str, str],
     out_dir: str | Path,
 ) -> dict[str, Any]:
-    """Write metrics.json, predictions.parquet, content.json, report.html and model_card.md.
+    """Write metrics.json, predictions.parquet, content.json, report.html, model_card.md and the
+    folder reference (see `regraft.steps.reference`).
 
     `quality`, `features`, `shift`, `teacher` and `student` are folders of the steps before.
     Returns the metrics of summary.json: {"teacher": {"test": ..., "<domain>": ...}, "student",
@@ -58,6 +59,7 @@ def evaluate(
     from regraft.evaluation.report import write_report
     from regraft.steps.hardware import use_threads
     from regraft.steps.measuring import (
+        answers_from,
         answers_of,
         baseline_metrics,
         metrics_of,
@@ -65,6 +67,7 @@ def evaluate(
         timing_of,
     )
     from regraft.steps.recording import modelling
+    from regraft.steps.reference import chosen_rows, observe, write_reference
     from regraft.steps.scratch import from_scratch
     from regraft.steps.workspace import work_dir
     from regraft.tasks import load_model, task_module
@@ -78,8 +81,16 @@ def evaluate(
     models = {who: load_model(folder) for who, folder in folders.items()}
     classes = models["teacher"].classes
     test = rows[(rows["split"] == "test") & rows["label"].isin(classes)].reset_index(drop=True)
+    served = serve if serve in models else "teacher"
     with modelling():
-        answers = {who: answers_of(model, test) for who, model in models.items()}
+        seen = observe(models[served], chosen_rows(rows, seed=seed))
+        answers = {
+            who: answers_from(model, seen.rows_of(test["id"]))
+            if who == served
+            else answers_of(model, test)
+            for who, model in models.items()
+        }
+    write_reference(out / "reference", models[served], rows, seen)
     metrics: dict[str, Any] = {
         who: metrics_of(test, found.probabilities, classes, domains, seed)
         for who, found in answers.items()
@@ -107,7 +118,6 @@ def evaluate(
         metrics[who]["cost"] = figures
     if "student" in metrics:
         metrics["student"] |= _beside_teacher(metrics, timing)
-    served = serve if serve in models else "teacher"
     frame = _predictions(test, answers, served, classes, out)
     paths = dict(zip(rows["id"], rows["path"], strict=True))
     content = assembling.assemble(

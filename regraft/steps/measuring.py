@@ -28,9 +28,14 @@ class Answers:
 
 def answers_of(model: Any, test: pd.DataFrame) -> Answers:
     """The model's answers to the test rows."""
+    return answers_from(model, model.rows(test["path"].tolist()))
+
+
+def answers_from(model: Any, found: np.ndarray) -> Answers:
+    """The answers that the rows of the head (n, rows), before the temperature, amount to."""
     from scipy.special import softmax
 
-    rows = np.asarray(model.rows(test["path"].tolist()), dtype=np.float64)
+    rows = np.asarray(found, dtype=np.float64)
     logits, temperature = rows[:, : len(model.classes)], float(model.temperature)
     return Answers(
         softmax(logits / temperature, axis=1),

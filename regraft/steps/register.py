@@ -64,6 +64,8 @@ def register_model(
             (evaluated / "metrics.json", "reports"),
             (Path(quality, "quality.json"), "data"),
             (Path(quality, "manifest.parquet"), "data"),
+            (evaluated / "reference", "reference"),
+            (_written(out / "recipe.json", recipe), "recipe"),
         ],
     )
     decision = register(
@@ -142,6 +144,11 @@ def _run_key(folder: Path, recipe: dict[str, Any], versions: dict[str, str]) -> 
     text = json.dumps([recipe, versions], sort_keys=True)
     content = hashlib.sha256(text.encode() + (folder / "model.safetensors").read_bytes())
     return content.hexdigest()[:32]
+
+
+def _written(path: Path, content: Any) -> Path:
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    return path
 
 
 def _read(path: Path) -> Any:

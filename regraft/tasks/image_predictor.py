@@ -87,15 +87,22 @@ class ImagePredictor:
 
     def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
         """The answers of `predict`, and the embeddings (n, dim) float32, from one forward pass."""
+        rows, embeddings = self.rows_and_embeddings(inputs)
+        return self.answers_of(rows), embeddings
+
+    def rows_and_embeddings(self, inputs: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        """`rows` (n, rows of the head) and embeddings (n, dim), float32, from one forward pass."""
         pairs = [self.model.averaged(x) for x in self.batches(inputs)]
         if not pairs:
-            return [], np.zeros((0, self.model.encoder.dim), np.float32)
+            none = np.zeros((0, self.model.encoder.dim), np.float32)
+            return self.rows([]), none
         rows, embeddings = (
             torch.cat(parts).float().cpu().numpy() for parts in zip(*pairs, strict=True)
         )
-        return self._answers(rows), embeddings
+        return rows, embeddings
 
-    def _answers(self, found: np.ndarray) -> list[dict[str, Any]]:
+    def answers_of(self, found: np.ndarray) -> list[dict[str, Any]]:
+        """The answers that `rows` (n, rows of the head) amount to."""
         tasks = self.task_probabilities(found)
         answers = []
         probabilities = softmax(found[:, : len(self.classes)] / self.model.temperature, axis=1)

@@ -54,6 +54,24 @@ def test_every_report_is_where_the_summary_says(finished: Finished) -> None:
                 assert Path(finished.project.folder, path).is_file(), name
 
 
+def test_what_live_answers_are_compared_with_is_kept_with_the_run(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from regraft.monitoring.reference import load_reference
+    from regraft.registry.run_files import run_file
+    from regraft.registry.versions import resolve
+
+    monkeypatch.setenv("REGRAFT_HOME", str(finished.project.home))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    found = load_reference("tiny")
+    assert found.classes == list(CLASSES)
+    assert len(found.rows) == len(found.embeddings)
+    assert {"train", "val", "test"} == set(found.rows["split"])
+    recipe = run_file(resolve("tiny"), "recipe/recipe.json", finished.project.folder)
+    assert recipe is not None
+    assert json.loads(recipe.read_text())["name"] == "tiny"
+
+
 def test_two_runs_at_once_leave_one_champion_and_a_consistent_ledger(finished: Finished) -> None:
     first, second = finished.history
     assert [first["sequence"], second["sequence"]] == [1, 2]

@@ -156,6 +156,33 @@ def test_the_evaluation_has_scores_and_predictions_of_everyone(chain: Chain) -> 
     assert "c0de" in html
 
 
+def test_the_reference_is_what_the_served_model_makes_of_its_examples(chain: Chain) -> None:
+    rows = read_manifest(chain.manifest)
+    found = pd.read_parquet(chain.measured / "reference" / "reference.parquet")
+    embeddings = np.load(chain.measured / "reference" / "embeddings.npy")
+    expected = rows[rows["split"].isin(["train", "val", "test", "unlabelled"])]
+    assert found["id"].tolist() == expected["id"].tolist()
+    assert embeddings.shape[0] == len(found)
+    assert embeddings.dtype == np.float16
+    assert {f"p:{label}" for label in CLASSES} <= set(found)
+    assert found[["stat_width", "stat_sharpness"]].notna().all(axis=None)
+    some = found.index[::7]
+    student = load_model(chain.student)
+    answers, own = student.answer(found["path"][some].tolist())
+    assert [answer["label"] for answer in answers] == found["predicted"][some].tolist()
+    np.testing.assert_allclose(embeddings[some], own, rtol=2e-3, atol=2e-3)
+    described = [student.describe(path)["brightness"] for path in found["path"][some]]
+    assert found["stat_brightness"][some].tolist() == described
+
+
+def test_the_reference_and_the_predictions_tell_the_same_of_the_test_split(chain: Chain) -> None:
+    found = pd.read_parquet(chain.measured / "reference" / "reference.parquet").set_index("id")
+    predictions = pd.read_parquet(chain.measured / "predictions.parquet")
+    same = found.loc[predictions["id"]]
+    assert same["predicted"].tolist() == predictions["predicted"].tolist()
+    np.testing.assert_allclose(same["confidence"], predictions["confidence"], atol=1e-5)
+
+
 def test_without_a_student_the_teacher_is_evaluated_alone(chain: Chain, tmp_path: Path) -> None:
     metrics = measure(chain, tmp_path / "measured", student=None)
     assert "student" not in metrics
