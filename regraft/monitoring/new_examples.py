@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from regraft.registry import store
+from regraft.monitoring.log_folder import log_folder
+from regraft.monitoring.log_reading import read_log
 
 COLUMNS = ["path", "sha256", "label", "predicted", "confidence", "position", "arrived"]
 
@@ -44,20 +45,10 @@ def new_examples(window: pd.DataFrame, log: pd.DataFrame | None = None) -> pd.Da
     return found.reset_index(drop=True)[COLUMNS]
 
 
-def log_folder(name: str) -> Path:
-    """Where the prediction log of a model is."""
-    return store.home() / "log" / name
-
-
 def whole_log(name: str) -> pd.DataFrame | None:
     """Every row of the prediction log of a model with its truth; None where there is no log."""
     folder = log_folder(name)
-    if not folder.is_dir():
-        return None
-    from regraft.monitoring.log_reading import read_log  # type: ignore
-
-    rows: pd.DataFrame = read_log(folder).rows
-    return rows
+    return read_log(folder).rows if folder.is_dir() else None
 
 
 def _since(window: pd.DataFrame, log: pd.DataFrame | None) -> pd.DataFrame:

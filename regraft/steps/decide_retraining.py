@@ -10,12 +10,16 @@ from typing import Any
 
 import pandas as pd
 
+from regraft.monitoring import retrainings, state
+from regraft.monitoring.new_examples import new_examples, whole_log
+from regraft.monitoring.triggers import enough_to_learn, may_retrain
 from regraft.progress import note
 from regraft.recipe.model import Recipe
 from regraft.recipe.retraining import RetrainingOptions
 from regraft.steps.options import typed
 
-CHECK, DRIFT = "check.json", "drift.json"
+CHECK, DRIFT, WAITING = "check.json", "drift.json", "waiting"
+_TOLD = ("window_id", "name", "rows", "judged", "shifted", "drifted", "reason")
 
 
 def decide_retraining(
@@ -37,8 +41,6 @@ def decide_retraining(
     by the next check, until a window without a shift or a new champion speaks against it.
     `recipe` are all its fields, `window` a folder or table instead of the log, `since` a time.
     """
-    from regraft.monitoring import retrainings
-
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     options = typed(Recipe, recipe)
@@ -61,8 +63,6 @@ def decide_retraining(
 
 def _to_go_on(name: str, options: RetrainingOptions) -> dict[str, Any] | None:
     """The unfinished retraining, unless it was tried too often: then it is given up."""
-    from regraft.monitoring import retrainings
-
     begun = retrainings.unfinished(name)
     if begun and begun["attempts"] >= options.most_attempts:
         note(f"the retraining for drift report {begun['report_id']} is given up after "
@@ -73,8 +73,6 @@ def _to_go_on(name: str, options: RetrainingOptions) -> dict[str, Any] | None:
 
 
 def _went_on(name: str, begun: dict[str, Any], out: Path) -> bool:
-    from regraft.monitoring import retrainings
-
     evidence = retrainings.folder_of(name, begun["report_id"]) / retrainings.EVIDENCE
     shutil.copytree(evidence, out, dirs_exist_ok=True)
     retrainings.begin(name, begun["report_id"], out)
@@ -84,51 +82,71 @@ def _went_on(name: str, begun: dict[str, Any], out: Path) -> bool:
 def _checked(
     name: str, options: dict[str, Any], window: str, since: str, out: Path
 ) -> dict[str, Any]:
-    """The drift report of this check, or that of an earlier one that still stands."""
-    from regraft.steps.check_drift import check_drift  # type: ignore
+    """The drift report of this check, or that of an earlier one that still stands.
 
+    The check writes under REGRAFT_HOME, so that its report is there when this process is killed
+    after the check has remembered that it looked at these windows.
+    """
+    from regraft.steps.check_drift import check_drift
+
+    place = state.folder(name)
+    checking, waiting = place / "checking", place / WAITING
+    _adopt(name, checking, waiting)
     check_drift(
         name=name,
         options=options["monitoring"],
         retraining=options["retraining"],
         window=window,
         since=since,
-        out_dir=out,
+        out_dir=checking,
     )
-    report = _read(out / DRIFT)
-    waiting = _waiting(name)
-    if report["drifted"]:
-        _replace(out, waiting)
-    elif _speaks_against(name, report, waiting):
-        shutil.rmtree(waiting, ignore_errors=True)
-    elif waiting.is_dir():
-        earlier = _read(waiting / DRIFT)
-        note(f"drift report {earlier['report_id']} still stands")
+    report = _read(checking / DRIFT)
+    asked_for = bool(window or since)
+    if not asked_for and _speaks_against(name, report, waiting):
+        shutil.rmtree(waiting)
+    if not asked_for and not report["drifted"] and waiting.is_dir():
+        report = _read(waiting / DRIFT)
+        note(f"drift report {report['report_id']} still stands")
         shutil.copytree(waiting, out, dirs_exist_ok=True)
-        report = earlier
-    return {key: report[key] for key in ("drifted", "reason", "windows", "report_id")}
+    else:
+        shutil.copytree(checking, out, dirs_exist_ok=True)
+    if not asked_for and _read(checking / DRIFT)["drifted"]:
+        _replace(checking, waiting)
+    return {key: report[key] for key in ("drifted", "reason", "report_id", "version")} | {
+        "windows": [{key: one[key] for key in _TOLD} for one in report["windows"]]
+    }
+
+
+def _adopt(name: str, checking: Path, waiting: Path) -> None:
+    """Keep the drift report of a check that was killed after it had moved the state."""
+    if (checking / DRIFT).is_file():
+        report = _read(checking / DRIFT)
+        known = {window["window_id"] for window in state.read(name).windows}
+        if report["drifted"] and report["windows"][-1]["window_id"] in known:
+            _replace(checking, waiting)
+    shutil.rmtree(checking, ignore_errors=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    source.rename(target)
 
 
 def _speaks_against(name: str, report: dict[str, Any], waiting: Path) -> bool:
     """Is drift that was kept over: by a window without a shift, or because another champion
     answers now?"""
-    from regraft.registry.versions import resolve
-
     if not waiting.is_dir():
         return False
     judged = [window for window in report["windows"] if window["judged"]]
     if judged and not judged[-1]["shifted"]:
         return True
-    return str(_read(waiting / DRIFT)["version"]) != resolve(name).version
+    return bool(_read(waiting / DRIFT)["version"] != report["version"])
 
 
 def _permitted(
     name: str, found: dict[str, Any], options: RetrainingOptions, out: Path
 ) -> dict[str, Any]:
     """May it retrain, is there enough to learn from, and what should be labelled."""
-    from regraft.monitoring import retrainings
-    from regraft.monitoring.new_examples import new_examples, whole_log
-    from regraft.monitoring.triggers import enough_to_learn, may_retrain
     from regraft.steps.labelling_list import write_labelling_list
 
     window = pd.read_parquet(out / "window.parquet")
@@ -144,21 +162,6 @@ def _permitted(
         "labels": labels,
         "to_label": write_labelling_list(out, rows, count=options.ask_for),
     }
-
-
-def _waiting(name: str) -> Path:
-    from regraft.monitoring.retrainings import folder_of
-
-    return folder_of(name).parent / "waiting"
-
-
-def _replace(source: Path, target: Path) -> None:
-    """A copy of the folder in one step: what is half written is under another name."""
-    partial = target.with_name(f"{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
 
 
 def _read(path: Path) -> Any:

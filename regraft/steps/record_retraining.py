@@ -6,6 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+from regraft.monitoring import retrainings, state
+from regraft.steps.decide_retraining import DRIFT, WAITING
+
 
 def record_retraining(
     *, name: str, evidence: str | Path, evaluation: str | Path, decision: str | Path
@@ -16,8 +19,6 @@ def record_retraining(
     `evidence`, `evaluation` and `decision` are the folders of the drift report, of evaluation and
     of registration.
     """
-    from regraft.monitoring import retrainings
-
     report = json.loads(Path(evidence, "drift.json").read_text(encoding="utf-8"))
     found = json.loads(Path(decision, "decision.json").read_text(encoding="utf-8"))
     folder = retrainings.folder_of(name, report["report_id"])
@@ -30,9 +31,6 @@ def record_retraining(
 
 def _drop_waiting(name: str, report_id: str) -> None:
     """Drift that has led to a retraining no longer waits for one."""
-    from regraft.monitoring.retrainings import folder_of
-
-    waiting = folder_of(name).parent / "waiting"
-    kept = waiting / "drift.json"
+    kept = state.folder(name) / WAITING / DRIFT
     if kept.is_file() and json.loads(kept.read_text("utf-8"))["report_id"] == report_id:
-        shutil.rmtree(waiting)
+        shutil.rmtree(kept.parent)

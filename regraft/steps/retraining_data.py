@@ -130,7 +130,8 @@ def _new_rows(
     inputs: Path,
 ) -> pd.DataFrame:
     """New examples with label, split and a path that lasts; columns as those of `_old_rows`."""
-    from regraft.monitoring.new_examples import log_folder, new_examples, whole_log
+    from regraft.monitoring.log_folder import log_folder
+    from regraft.monitoring.new_examples import new_examples, whole_log
 
     found = new_examples(pd.read_parquet(Path(evidence, "window.parquet")), whole_log(name))
     found = _of_known_classes(found, set(old["label"].dropna()))

@@ -15,7 +15,8 @@ import pytest
 from regraft.data.manifest import read_manifest
 from regraft.data.validation import validate_images
 from regraft.errors import UserError
-from regraft.monitoring.new_examples import log_folder, new_examples
+from regraft.monitoring.log_folder import log_folder
+from regraft.monitoring.new_examples import new_examples
 from regraft.monitoring.retrainings import begin, folder_of
 from regraft.recipe import Recipe
 from regraft.steps.retraining_data import retraining_data
