@@ -23,8 +23,9 @@ _LIBRARIES = (
 )
 
 
-def training_arguments(recipe: Recipe) -> dict[str, Any]:
-    """Arguments of `pipelines.training.training`; relative paths become absolute."""
+def training_arguments(recipe: Recipe, *, data_version: str = "") -> dict[str, Any]:
+    """Arguments of `pipelines.training.training`; relative paths become absolute. An empty
+    `data_version` is computed from the files."""
     values = _absolute_values(recipe)
     data = values["data"]
     return {
@@ -32,7 +33,7 @@ def training_arguments(recipe: Recipe) -> dict[str, Any]:
         "data": data,
         "domains": {"source": data["source_domain"], "target": data["target_domain"]},
         "target_domain": data["target_domain"],
-        "data_version": _data_version(Path(data["root"])),
+        "data_version": data_version or _data_version(Path(data["root"])),
         "triggered_by": "regraft run",
     }
 

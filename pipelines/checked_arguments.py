@@ -1,7 +1,7 @@
 """Arguments against the pipeline they are meant for, before anything is sent.
 
-Kubeflow's client sends what it is given, whatever the pipeline takes: a mistake shows minutes later,
-in the first step that reads it, or not at all.
+Kubeflow's client sends what it is given, whatever the pipeline takes: a mistake shows minutes
+later, in the first step that reads it, or not at all.
 """
 
 from __future__ import annotations

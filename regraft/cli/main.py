@@ -12,6 +12,7 @@ import click
 
 from regraft import __version__
 from regraft.cli.bench import bench
+from regraft.cli.cluster import runs, submit
 from regraft.cli.monitor import monitor, watch
 from regraft.cli.serve import serve
 from regraft.errors import UserError
@@ -201,6 +202,8 @@ def export(name: str, file: str, as_json: bool, **options: Any) -> None:
 
 
 cli.add_command(bench)
+cli.add_command(submit)
+cli.add_command(runs)
 cli.add_command(serve)
 cli.add_command(monitor)
 cli.add_command(watch)
