@@ -7,6 +7,6 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("REGRAFT_IMAGE", "regraft/python-steps:0.1.0")
+IMAGE = os.environ.get("REGRAFT_IMAGE", "regraft/steps-cpu:0.1.0")
 
 component = functools.partial(dsl.component, base_image=IMAGE, install_kfp_package=False)
