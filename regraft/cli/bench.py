@@ -105,6 +105,70 @@ def strategies(**options: Any) -> None:
     _print_table("strategies", **options)
 
 
+@bench.command()
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--data", type=click.Path(file_okay=False), help="As for `bench shots`.")
+@click.option("--weights", metavar="NAME=FILE", help="The backbone; as for `bench shots`.")
+@click.option("--out", type=click.Path(file_okay=False), default="runs/bench-drift")
+@click.option(
+    "--streams",
+    "repetitions",
+    default=20,
+    show_default=True,
+    type=click.IntRange(2),
+    help="Streams of each kind, every one with a split and a model of its own.",
+)
+@click.option(
+    "--windows",
+    "calm_windows",
+    default=50,
+    show_default=True,
+    type=click.IntRange(2),
+    help="Windows of a stream without a shift.",
+)
+@click.option(
+    "--labels", default=20, show_default=True, type=click.IntRange(0), help="Labels per window."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
+def drift(
+    overrides: tuple[str, ...],
+    data: str | None,
+    weights: str | None,
+    out: str,
+    repetitions: int,
+    calm_windows: int,
+    labels: int,
+    as_json: bool,
+) -> None:
+    """Measure the false-alarm rate and the detection delay of the monitors on streams of photos.
+
+    KEY=VALUE are fields of the recipe's section `monitoring`, for example persistence=1. Photos are
+    embedded once and kept in --out; the streams are drawn from them.
+    """
+    from regraft.bench.drift import measure_streams, photos_of
+    from regraft.bench.drift_streams import streams
+    from regraft.cli.tables import drift_table
+    from regraft.recipe.loading import apply_override, check_options
+    from regraft.recipe.monitoring import MonitoringOptions
+
+    values: dict[str, Any] = {}
+    for override in overrides:
+        apply_override(values, override)
+    fields = "fields of the recipe's section `monitoring`"
+    options = check_options(
+        MonitoringOptions, values, noun="monitoring section", where="KEY=VALUE", fields=fields
+    )
+    photos = photos_of(data=data, weights=[weights] if weights else [], out=Path(out))
+    rows = measure_streams(
+        photos,
+        options=options,
+        repetitions=repetitions,
+        kinds=streams(calm_windows),
+        labels=labels,
+    )
+    click.echo(json.dumps(rows, indent=2) if as_json else drift_table(rows))
+
+
 def _print_table(
     name: str,
     *,

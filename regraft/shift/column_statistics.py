@@ -49,23 +49,28 @@ def compare_columns(
     return _evidently(before, after, dict(zip(names, reached.tolist(), strict=True)), html)
 
 
-def wasserstein_test(
+def wasserstein_tests(
     before: NDArray[Any], after: NDArray[Any], *, permutations: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """(score, p-value) of one statistic, `before` (n,) against `after` (m,), both finite.
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Scores and p-values (columns,) of `before` (n, columns) against `after` (m, columns), finite.
 
-    The score is the one that `compare_columns` gets from evidently; the p-value is the share of
-    relabellings that reach it, itself included.
+    The scores are those that `compare_columns` gets from evidently; a p-value is the share of
+    relabellings that reach the score, itself included.
     """
-    n, total = len(before), len(before) + len(after)
-    values = np.concatenate([before, after])
-    members = np.arange(total) < n
-    orders = np.random.default_rng(seed).permuted(np.tile(members, (permutations + 1, 1)), axis=1)
-    orders[0] = members[np.argsort(values, kind="stable")]
-    scores = _relabelled_distances(before[:, None], after[:, None], orders)[:, 0]
+    members = np.arange(len(before) + len(after)) < len(before)
+    rng = np.random.default_rng(seed)
+    orders = rng.permuted(np.tile(members, (permutations, 1)), axis=1)
+    null = _relabelled_distances(before, after, orders)
+    own = np.argsort(np.concatenate([before, after]), axis=0, kind="stable")
+    scores = np.array(
+        [
+            _relabelled_distances(before[:, [k]], after[:, [k]], members[own[:, k]][None])[0, 0]
+            for k in range(before.shape[1])
+        ]
+    )
     # Relabellings that repeat the observed value must count, whatever the rounding.
-    reached = int((scores[1:] >= scores[0] * (1 - 1e-9)).sum())
-    return float(scores[0]), (1 + reached) / (1 + permutations)
+    reached = (null >= scores * (1 - 1e-9)).sum(0)
+    return scores, (1 + reached) / (1 + permutations)
 
 
 def _relabelled_distances(

@@ -7,7 +7,7 @@ from regraft.errors import UserError
 from regraft.shift.column_statistics import (
     _relabelled_distances,
     compare_columns,
-    wasserstein_test,
+    wasserstein_tests,
 )
 
 
@@ -92,16 +92,21 @@ def test_refuses_an_unknown_column():
 
 def test_the_score_of_one_statistic_is_evidentlys() -> None:
     rng = np.random.default_rng(0)
-    before, after = rng.normal(size=60), rng.normal(0.7, 1, size=40)
-    score, p_value = wasserstein_test(before, after)
-    tables = (pd.DataFrame({"x": values}) for values in (before, after))
-    assert compare_columns(*tables)[0]["score"] == pytest.approx(score)
-    assert p_value < 0.01
+    before, after = rng.normal(size=(60, 2)), rng.normal([1.0, 0.0], 1, size=(40, 2))
+    scores, p_values = wasserstein_tests(before, after)
+    found = compare_columns(
+        *(pd.DataFrame(values, columns=["x", "y"]) for values in (before, after))
+    )
+    assert [row["score"] for row in found] == pytest.approx(scores.tolist())
+    assert p_values[0] < 0.01 < p_values[1]
 
 
 def test_p_values_of_one_statistic_are_uniform_without_a_shift() -> None:
     rng = np.random.default_rng(1)
     samples = [np.round(rng.normal(size=(2, 30)), 1) for _ in range(200)]  # with ties
-    p_values = [wasserstein_test(a, b, permutations=199)[1] for a, b in samples]
+    p_values = [
+        wasserstein_tests(a[:, None], b[:, None], permutations=199)[1][0] for a, b in samples
+    ]
     assert 0.03 < np.mean(np.array(p_values) <= 0.1) < 0.18
-    assert wasserstein_test(np.ones(20), np.ones(30), permutations=50)[1] == 1.0
+    constant = np.ones((20, 1)), np.ones((30, 1))
+    assert wasserstein_tests(*constant, permutations=50)[1].tolist() == [1.0]

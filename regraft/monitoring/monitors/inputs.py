@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from regraft.monitoring.monitors import Test
-from regraft.monitoring.samples import STATISTIC, Sample
-from regraft.shift.column_statistics import wasserstein_test
+from regraft.monitoring.samples import STATISTIC, Array, Sample
+from regraft.shift.column_statistics import wasserstein_tests
 
 _FEWEST = 5
 
@@ -21,30 +21,36 @@ def tests(
     reference: Sample, window: Sample, *, min_effect: float, permutations: int, seed: int = 0
 ) -> list[Test]:
     """One test per statistic that both samples have; values that are not finite are left out."""
+    found = []
+    for columns, before, after in _complete(reference, window):
+        scores, p_values = wasserstein_tests(before, after, permutations=permutations, seed=seed)
+        found += [
+            Test(
+                monitor="inputs",
+                name=column.removeprefix(STATISTIC),
+                statistic=float(score),
+                p_value=float(p_value),
+                effect=float(score),
+                min_effect=min_effect,
+                effect_name="Wasserstein distance in standard deviations",
+            )
+            for column, score, p_value in zip(columns, scores, p_values, strict=True)
+        ]
+    return found
+
+
+def _complete(reference: Sample, window: Sample) -> Iterator[tuple[list[str], Array, Array]]:
+    """Columns and their values (rows, columns): those without a gap together, each other one alone
+    without its gaps. What is missing the quality monitor names."""
     shared = [name for name in reference.statistics if name in window.rows.columns]
-    return list(_tests(reference, window, shared, min_effect, permutations, seed))
-
-
-def _tests(
-    reference: Sample,
-    window: Sample,
-    shared: list[str],
-    min_effect: float,
-    permutations: int,
-    seed: int,
-) -> Iterator[Test]:
-    for column in shared:
-        before, after = (s.rows[column].to_numpy(np.float64) for s in (reference, window))
-        before, after = before[np.isfinite(before)], after[np.isfinite(after)]
-        if min(len(before), len(after)) < _FEWEST:
-            continue  # the quality monitor names what is missing
-        score, p_value = wasserstein_test(before, after, permutations=permutations, seed=seed)
-        yield Test(
-            monitor="inputs",
-            name=column.removeprefix(STATISTIC),
-            statistic=score,
-            p_value=p_value,
-            effect=score,
-            min_effect=min_effect,
-            effect_name="Wasserstein distance in standard deviations",
+    sides = [sample.rows[shared].to_numpy(np.float64) for sample in (reference, window)]
+    finite = [np.isfinite(values) for values in sides]
+    whole = finite[0].all(0) & finite[1].all(0)
+    groups = [np.flatnonzero(whole), *np.flatnonzero(~whole)[:, None]]
+    for group in groups:
+        before, after = (
+            values[rows[:, group].all(1)][:, group]
+            for values, rows in zip(sides, finite, strict=True)
         )
+        if len(group) and min(len(before), len(after)) >= _FEWEST:
+            yield [shared[k] for k in group], before, after
