@@ -96,7 +96,7 @@ class _Looked:
 
 
 def _reference(name: str) -> Any:
-    from regraft.monitoring.reference import load_reference  # type: ignore[import-untyped,import-not-found]
+    from regraft.monitoring.reference import load_reference
 
     return load_reference(name)
 
