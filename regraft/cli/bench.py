@@ -10,10 +10,15 @@ from typing import Any
 
 import click
 
+from regraft.cli.bench_serve import serve
+
 
 @click.group()
 def bench() -> None:
     """Run the published comparisons again."""
+
+
+bench.add_command(serve)
 
 
 @bench.command()

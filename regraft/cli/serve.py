@@ -8,6 +8,13 @@ from pathlib import Path
 
 import click
 
+_ENVIRONMENT = {
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # a kept connection to a database that was replaced would read the old one for ever
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+    "PROMETHEUS_DISABLE_CREATED_SERIES": "True",
+}
+
 
 @click.command()
 @click.argument("name")
@@ -78,7 +85,7 @@ def _restart_with_environment() -> None:
     """The allocator and the thread pools read these only when a process starts."""
     from regraft.steps.hardware import PROCESS_ENVIRONMENT
 
-    wanted = {**PROCESS_ENVIRONMENT, "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool"}
+    wanted = {**PROCESS_ENVIRONMENT, **_ENVIRONMENT}
     missing = {key: value for key, value in wanted.items() if key not in os.environ}
     if missing and Path(sys.argv[0]).name in {"regraft", "main.py"}:
         command = [sys.executable, "-m", "regraft.cli.main", *sys.argv[1:]]

@@ -126,6 +126,23 @@ def sequence_table(found: dict[str, Any]) -> str:
     return "\n".join([*lines[1:], "in points of accuracy; remembered: examples at the end"])
 
 
+def serving_table(found: dict[str, Any]) -> str:
+    """The lines of `regraft bench serve`."""
+    lines = [f"{'server':<22} {'clients':>7} {'answers/s':>9} "
+             f"{'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'failed':>7}"]  # fmt: skip
+    for row in found["rows"]:
+        figures = [
+            row.get(key, "-") for key in ("requests_per_second", "p50_ms", "p95_ms", "p99_ms")
+        ]
+        lines.append(
+            f"{row['server']:<22} {row['clients']:>7} {figures[0]:>9} "
+            + " ".join(f"{value:>8}" for value in figures[1:])
+            + f" {row['failed']:>7}"
+        )
+    overhead = found["batching_overhead_ms"]
+    return "\n".join([*lines, f"the queue adds {overhead:.2f} ms to a call that is alone"])
+
+
 def _line(who: str, split: str, figures: dict[str, Any]) -> str:
     found = figures[split]
     low, high = found["interval"]["accuracy"]

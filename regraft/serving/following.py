@@ -62,10 +62,10 @@ class Follower:
         """Load the version now (raises `UserError` unless optional) and begin to follow."""
         try:
             self._follow()
-        except UserError as error:
+        except Exception as error:
             if not self._optional:
                 raise
-            self._problem = error.what
+            self._say(error)
         self._thread = threading.Thread(target=self._run, name="regraft-follower", daemon=True)
         self._thread.start()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from regraft.errors import UserError
 from regraft.recipe.serving import ServingOptions
 from regraft.registry.versions import Reference
 from regraft.serving.app import make_app
@@ -55,6 +56,8 @@ class World:
         if self.problem is not None:
             raise self.problem
         name, _, alias = reference.partition("@")
+        if (alias or "champion") not in self.aliases:
+            raise UserError(f"model {name!r} has no alias {alias!r}")
         return Reference(name, self.aliases[alias or "champion"])
 
     def load(self, reference: Reference) -> LoadedModel:

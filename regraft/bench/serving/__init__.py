@@ -1,0 +1,1 @@
+"""`regraft bench serve`: three HTTP servers with one model on one machine."""
