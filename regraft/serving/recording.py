@@ -10,36 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import numpy as np
-
+from regraft.monitoring.record import Record
 from regraft.serving.loaded import LoadedModel
-
-
-@dataclass(frozen=True)
-class Record:
-    """One line of the prediction log."""
-
-    id: str
-    time: str
-    model: str
-    version: str
-    role: str
-    input_hash: str
-    label: str
-    confidence: float
-    probabilities: dict[str, float]
-    embedding: np.ndarray
-    statistics: dict[str, float]
-    latency_ms: float
-    input_path: str = ""
 
 
 class AnswerLog(Protocol):
     """Where answers are written before they are given."""
 
-    def append(self, records: Sequence[Any]) -> None:
-        """Return only when a killed process would not lose them; raise `OSError` if they cannot
-        be kept."""
+    def append(self, records: Sequence[Record], inputs: Sequence[bytes] | None = None) -> None:
+        """Return only when a killed process would not lose them, nor the `inputs` if they are to
+        be kept; raise `OSError` if that cannot be."""
 
     def close(self) -> None:
         """Seal what is open."""
@@ -89,7 +69,7 @@ def answer(items: Sequence[Item], *, role: str) -> tuple[list[dict[str, Any]], l
                 label=own["label"],
                 confidence=own["confidence"],
                 probabilities=own["probabilities"],
-                embedding=np.asarray(embedding, dtype=np.float16),
+                embedding=embedding,
                 statistics=item.statistics,
                 latency_ms=round((time.monotonic() - item.started) * 1000, 3),
             )

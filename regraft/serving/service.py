@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from regraft.errors import UserError
+from regraft.monitoring.record import CHAMPION, Record
 from regraft.progress import note
 from regraft.recipe.serving import ServingOptions
 from regraft.serving import recording
@@ -217,19 +218,19 @@ class Service:
 
     def _answer(self, items: list[Item]) -> list[dict[str, Any]]:
         """One batch, in the worker's thread: nothing is answered that is not in the log."""
-        answers, records = recording.answer(items, role="champion")
+        answers, records = recording.answer(items, role=CHAMPION)
         if self.log is not None:
-            self._write(records)
+            self._write(records, [item.data for item in items])
         self.telemetry.batch_size.observe(len(items))
         for record in records:
             self.telemetry.answers.labels(record.version, record.role, record.label).inc()
             self.telemetry.confidence.observe(record.confidence)
         return answers
 
-    def _write(self, records: list[recording.Record]) -> None:
+    def _write(self, records: list[Record], inputs: list[bytes]) -> None:
         assert self.log is not None
         try:
-            self.log.append(records)
+            self.log.append(records, inputs if self.options.keep_inputs else None)
         except OSError as error:
             self.telemetry.log_failures.inc(len(records))
             self.log_problem = f"{time.strftime('%FT%TZ', time.gmtime())}: {error}"[:300]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from regraft.monitoring.record import SHADOW
 from regraft.progress import note
 from regraft.serving.following import Follower
 from regraft.serving.recording import AnswerLog, Item, answer, prepare
@@ -80,11 +81,11 @@ class Shadow:
         model = self.challenger.current
         if model is None or model.version == item.model.version:
             return "no_challenger"
-        mine = prepare(model, item.data, max_pixels=self._max_pixels, id=item.id)
-        answers, records = answer([mine], role="shadow")
+        mine = prepare(model, item.data, max_pixels=self._max_pixels, id=f"{item.id}-shadow")
+        answers, records = answer([mine], role=SHADOW)
         if self._log is not None:
             self._log.append(records)
-        self._telemetry.answers.labels(model.version, "shadow", answers[0]["label"]).inc()
+        self._telemetry.answers.labels(model.version, SHADOW, answers[0]["label"]).inc()
         return "answered"
 
     def _wait_for_others(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,10 +42,10 @@ def serve(
     """
     reference = find(name)
     options = options_of(reference, overrides)
-    _use_threads(options.threads)
-    service = make_service(name, reference, options)
     listening = bind(host, port)
+    service = make_service(name, reference, options)
     service.start()
+    _use_threads(options.threads)
     app = make_app(service, tokens=tokens)
     if not tokens and host not in _OWN_MACHINE:
         note("other machines can reach this server, and it asks for no token (--token-file)")
@@ -100,12 +101,20 @@ def make_service(name: str, reference: Reference, options: ServingOptions) -> Se
 
 def open_log(name: str, options: ServingOptions) -> AnswerLog | None:
     """The prediction log of the model; None when the options want none."""
-    return None
+    if not options.log_predictions:
+        return None
+    from regraft.monitoring.log_folder import log_folder
+    from regraft.monitoring.prediction_log import PredictionLog
+
+    return PredictionLog(
+        log_folder(name),
+        max_bytes=options.log_max_bytes,
+        keep_inputs=options.keep_inputs,
+        fsync=options.log_fsync,
+    )
 
 
 def _use_threads(threads: int) -> None:
-    import os
-
-    import torch
-
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    """For tasks that run on torch; one that does not need not import it."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads or len(os.sched_getaffinity(0)))

@@ -33,7 +33,7 @@ class Memory:
         self.records: list[Any] = []
         self.full = self.closed = False
 
-    def append(self, records: Sequence[Any]) -> None:
+    def append(self, records: Sequence[Any], inputs: Sequence[bytes] | None = None) -> None:
         if self.full:
             raise OSError("No space left on device")
         self.records.extend(records)

@@ -50,7 +50,7 @@ def test_the_challenger_is_logged_and_never_returned() -> None:
 
     assert [answer["label"] for answer in answers] == ["dark", "dark", "light"]
     assert {answer["version"] for answer in answers} == {"1"}
-    assert [record.id for record in shadows(server)] == [answer["id"] for answer in answers]
+    assert [r.id for r in shadows(server)] == [f"{answer['id']}-shadow" for answer in answers]
     assert {(record.version, record.label) for record in shadows(server)} == {("2", "contrary")}
     assert 'regraft_shadow_total{outcome="answered"} 3.0' in page
     assert ready["shadow"]["version"] == "2"
