@@ -13,7 +13,7 @@ import click
 from regraft import __version__
 from regraft.cli.bench import bench
 from regraft.cli.cluster import runs, submit
-from regraft.cli.monitor import monitor, watch
+from regraft.cli.monitor import monitor, schedule, watch
 from regraft.cli.serve import serve
 from regraft.errors import UserError
 
@@ -206,6 +206,7 @@ cli.add_command(submit)
 cli.add_command(runs)
 cli.add_command(serve)
 cli.add_command(monitor)
+cli.add_command(schedule)
 cli.add_command(watch)
 
 

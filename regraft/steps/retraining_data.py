@@ -32,9 +32,10 @@ def retraining_data(
 
     `recipe` are all its fields, `evidence` the folder of the drift report with drift.json and
     window.parquet. The champion's examples keep their splits, so its test examples stay frozen.
-    Of every class the first new labels become frozen test examples, then every second one trains;
-    new examples without a label are the unlabelled target. The table lies in the retraining's
-    own folder under REGRAFT_HOME, with copies of the inputs that the log may throw away, and is
+    Of every class the first new labels become frozen test examples, then every second one trains
+    (of a class that is new, with twice `data.min_images_per_class` labels, every second from the
+    start); new examples without a label are the unlabelled target. The table lies in the folder of
+    the retraining under REGRAFT_HOME, with copies of the inputs that the log may throw away, and is
     copied to `out_dir`. Repeated, it returns what it returned the first time.
 
     Raises UserError when the champion's manifest or files are gone (see
@@ -53,6 +54,8 @@ def retraining_data(
         table = _without_replaced(old, new)
         _write_table(pd.concat([table, new], ignore_index=True), folder / TABLE, options["data"])
         result = _arguments(options, domains, folder / TABLE)
+        if set(new["label"].dropna()) - set(old["label"].dropna()):
+            result["data"]["target_labels_per_class"] = 1  # learn what only the new examples have
         result["data_version"] = content_version(folder / TABLE)
         result["counts"] = _counts(table, new)
         text = json.dumps(result, indent=2)
@@ -134,7 +137,8 @@ def _new_rows(
     from regraft.monitoring.new_examples import new_examples, whole_log
 
     found = new_examples(pd.read_parquet(Path(evidence, "window.parquet")), whole_log(name))
-    found = _of_known_classes(found, set(old["label"].dropna()))
+    known = set(old["label"].dropna())
+    found = _of_learnable_classes(found, known, 2 * options["data"]["min_images_per_class"])
     seen = old.set_index("sha256")["split"]
     split = found["sha256"].map(seen)
     # What the champion saw without a label may train with one, but never test it.
@@ -145,22 +149,23 @@ def _new_rows(
     found = found.head(options["retraining"]["most_new_examples"])
     found = found.sort_values(["arrived", "position"])
     not_for_tests = set(found["sha256"]) & set(seen.index) | _like_training(found, old, options)
-    found["split"] = _splits(found, not_for_tests, options["retraining"]["test_labels_per_class"])
+    first = dict.fromkeys(known, options["retraining"]["test_labels_per_class"])
+    found["split"] = _splits(found, not_for_tests, first)
     found["path"] = [_lasting(path, log_folder(name), inputs) for path in found["path"]]
     return found.assign(domain=domain, group="")[
         ["sha256", "path", "label", "domain", "split", "group"]
     ]
 
 
-def _of_known_classes(found: pd.DataFrame, classes: set[str]) -> pd.DataFrame:
-    strange = found["label"].notna() & ~found["label"].isin(classes)
-    if strange.any():
-        names = ", ".join(sorted(set(found.loc[strange, "label"])))
-        note(
-            f"{int(strange.sum())} new examples have labels that the champion does not know and "
-            f"are left out: {names} (regraft add-class teaches a class)"
-        )
-    return found[~strange]
+def _of_learnable_classes(found: pd.DataFrame, known: set[str], enough: int) -> pd.DataFrame:
+    """Without the labels of classes that are new and have fewer than `enough` examples."""
+    counts = found.loc[~found["label"].isin(known), "label"].value_counts()
+    few = counts[counts < enough]
+    if len(few):
+        named = ", ".join(f"{label} ({count})" for label, count in few.items())
+        note(f"left out, classes that the champion does not know with fewer than {enough} labels: "
+             f"{named}")  # fmt: skip
+    return found[~found["label"].isin(few.index)]
 
 
 def _like_training(found: pd.DataFrame, old: pd.DataFrame, options: dict[str, Any]) -> set[str]:
@@ -179,8 +184,9 @@ def _like_training(found: pd.DataFrame, old: pd.DataFrame, options: dict[str, An
     return set(labelled["sha256"].iloc[across[:, 1] - len(trained)])
 
 
-def _splits(found: pd.DataFrame, not_for_tests: set[str], first: int) -> list[str]:
-    """The first labels of a class test, then one trains and one tests in turn."""
+def _splits(found: pd.DataFrame, not_for_tests: set[str], first: dict[str, int]) -> list[str]:
+    """The `first` labels of a known class test, then one trains and one tests in turn; of a class
+    that is new the first one trains."""
     given: dict[str, int] = {}
     splits = []
     for label, sha in zip(found["label"], found["sha256"], strict=True):
@@ -190,7 +196,8 @@ def _splits(found: pd.DataFrame, not_for_tests: set[str], first: int) -> list[st
             splits.append("train")
         else:
             number = given[label] = given.get(label, -1) + 1
-            tests = number < first or (number - first) % 2 == 1
+            beyond = number - first.get(label, 0)
+            tests = beyond < 0 or beyond % 2 == 1
             splits.append("test" if tests else "train")
     return splits
 

@@ -40,7 +40,8 @@ class FakeCluster:
         kind = path.removeprefix("/apis/v2beta1/")
         if kind == "healthz":
             return 200, {"multi_user": self.multi_user}
-        namespace = (body or {}).get("namespace") or query.get("namespace", [""])[0]
+        named = body if isinstance(body, dict) else {}
+        namespace = named.get("namespace") or query.get("namespace", [""])[0]
         if self.multi_user and namespace and namespace not in self.namespaces:
             return 403, {"error": f"User 'me' is not authorized in namespace {namespace}"}
         if not self.multi_user and namespace:
@@ -89,9 +90,14 @@ def serving(cluster: FakeCluster) -> Iterator[FakeCluster]:
         def do_POST(self) -> None:
             self._reply("POST")
 
+        def do_DELETE(self) -> None:
+            self._reply("DELETE")
+
         def _reply(self, method: str) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            body: Any = self.rfile.read(length) if length else None
+            if body and not self.headers.get("Content-Type", "").startswith("multipart/"):
+                body = json.loads(body)
             address = urlparse(self.path)
             status, content = cluster.answer(
                 method, unquote(address.path), parse_qs(address.query), body,

@@ -209,7 +209,19 @@ def test_labels_of_unknown_classes_are_left_out_and_told(
 ) -> None:
     found = prepared(project, window(project / "live", [(100, "rust"), (101, "a")]))
     assert new_rows(found)["label"].tolist() == ["a"]
-    assert "1 new examples have labels that the champion does not know" in capfd.readouterr().err
+    assert "does not know with fewer than 8 labels: rust (1)" in capfd.readouterr().err
+
+
+def test_a_new_class_with_enough_labels_is_learned(project: Path) -> None:
+    photos = [(100 + n, "rust" if n < 8 else "a") for n in range(10)]
+    found = prepared(project, window(project / "live", photos))
+    rows = new_rows(found)
+    assert rows[rows["label"] == "rust"]["split"].tolist() == ["train", "test"] * 4
+    data = dict(found["data"])
+    validate_images(Path(data.pop("root")), project / "again", **data, seed=0)
+    manifest = read_manifest(project / "again/manifest.parquet")
+    assert set(manifest["label"]) == {"a", "b", "rust"}
+    assert found["recipe"]["data"]["target_labels_per_class"] == 1
 
 
 def test_old_files_that_are_gone_stop_it_unless_the_recipe_goes_on(
