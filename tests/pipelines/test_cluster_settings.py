@@ -5,6 +5,7 @@ regraft compile --profile infra/profiles/NAME.yaml --out tests/pipelines/golden/
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str
     return found
 
 
+@lru_cache  # most of the time of this file is parsing; nobody changes what comes back
 def documents(text: str) -> list[dict[str, Any]]:
     found = list(yaml.safe_load_all(text))
     found[0].pop("sdkVersion", None)
