@@ -70,10 +70,11 @@ class Prepared:
 
     @cached_property
     def features(self) -> Path:
-        """The folder of the feature extraction."""
+        """The folder of the feature extraction. Features of test photos serve the evaluation alone:
+        their CPU seconds are kept apart, as `test_features`."""
         manifest = self.manifest
         sections = {name: self.values[name] for name in ("backbone", "features")}
-        return self._once(
+        folder = self._once(
             "feature_extraction",
             [self.values["data"], sections],
             lambda out: extract_features(
@@ -81,6 +82,10 @@ class Prepared:
                 seed=self.recipe.seed, out_dir=out, **sections,
             ),
         )  # fmt: skip
+        tested = json.loads((folder / "cost.json").read_text())["test_cpu_seconds"]
+        self.cpu["test_features"] = tested
+        self.cpu["feature_extraction"] -= tested
+        return folder
 
     @cached_property
     def shift(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from regraft.backbones.encoder import Encoder
+from regraft.backbones.folding import folded
 from regraft.backbones.heads import CacheHead
 from regraft.errors import UserError
 from regraft.tasks.image_views import flip_views
@@ -57,6 +59,14 @@ class Classifier(nn.Module):
     def of_classes(self, logits: torch.Tensor) -> torch.Tensor:
         """What the head's logits (n, rows) say of the classes: (n, classes)."""
         return logits[:, : len(self.classes)] if self.auxiliary else logits
+
+    def for_inference(self) -> Classifier:
+        """What answers like this model as it is now, with less arithmetic: the head is shared, the
+        encoder a folded copy (`backbones.folding`). It must not be trained or saved."""
+        other = copy.copy(self.eval())
+        other._modules = dict(self._modules)
+        other.encoder = folded(self.encoder)
+        return other
 
     @torch.inference_mode()
     def averaged_logits(self, x: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from regraft.backbones.encoder import Encoder
+from regraft.backbones.folding import folded
 from regraft.backbones.heads import CacheHead
 from regraft.backbones.loading import BackboneSpec, build
 from regraft.data.images import open_rgb
@@ -103,6 +104,7 @@ def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarr
     The logits are those of `predict`; a linear function of these embeddings is what a linear head
     answers to the views on average.
     """
+    model = model.for_inference()
     embeddings, logits = [], []
     for start in track(range(0, len(paths), _BATCH), "features", total=-(-len(paths) // _BATCH)):
         images = [open_rgb(path) for path in paths[start : start + _BATCH]]
@@ -116,6 +118,7 @@ def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarr
 def embed(encoder: Encoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) of images as they are, and averaged over `views` flips (unit length)."""
     plain, averaged = [], []
+    encoder = folded(encoder)
     starts = range(0, len(rows), _BATCH)
     for start in track(starts, "features", total=len(starts)):
         images = [open_rgb(path) for path in rows["path"].iloc[start : start + _BATCH]]
@@ -149,13 +152,13 @@ def composed_views(
 
 def embeddings_of_views(encoder: Encoder, views: ImageViews, numbers: list[int]) -> np.ndarray:
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
-    encoder.eval()
+    encoder = folded(encoder)
     return _over_views(encoder, views, numbers, encoder.device, "augmented views")
 
 
 def logits_of_views(model: Classifier, views: ImageViews, n_views: int) -> np.ndarray:
     """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
-    model.eval()
+    model = model.for_inference()
     numbers = list(range(n_views))
     return _over_views(model, views, numbers, model.encoder.device, "the teacher's answers")
 

@@ -20,10 +20,11 @@ _BATCH = 16
 
 
 class ImagePredictor:
-    """A saved classifier, ready to answer."""
+    """A saved classifier, ready to answer. Later changes of `model` do not reach it."""
 
     def __init__(self, model: Classifier) -> None:
         self.model = model
+        self._answering = model.for_inference()
         self.classes = model.classes
         self.temperature = model.temperature
 
@@ -34,7 +35,7 @@ class ImagePredictor:
 
     def rows(self, inputs: list[Any]) -> np.ndarray:
         """The same for every row of the head, those of the auxiliary tasks included."""
-        found = [self.model.averaged_rows(x).cpu().numpy() for x in self.batches(inputs)]
+        found = [self._answering.averaged_rows(x).cpu().numpy() for x in self.batches(inputs)]
         n_rows = len(self.classes) + sum(map(len, self.model.auxiliary.values()))
         return np.concatenate(found) if found else np.zeros((0, n_rows), np.float32)
 
@@ -92,7 +93,7 @@ class ImagePredictor:
 
     def rows_and_embeddings(self, inputs: list[Any]) -> tuple[np.ndarray, np.ndarray]:
         """`rows` (n, rows of the head) and embeddings (n, dim), float32, from one forward pass."""
-        pairs = [self.model.averaged(x) for x in self.batches(inputs)]
+        pairs = [self._answering.averaged(x) for x in self.batches(inputs)]
         if not pairs:
             none = np.zeros((0, self.model.encoder.dim), np.float32)
             return self.rows([]), none

@@ -19,6 +19,7 @@ from regraft.backbones.heads import (
     ridge_head,
 )
 from regraft.backbones.heads.cache_model import built, search
+from regraft.backbones.heads.linear import fitting_threads
 from regraft.backbones.transferability import log_maximum_evidence
 from regraft.data.auxiliary import PREFIX, task_names
 from regraft.errors import UserError
@@ -80,14 +81,15 @@ def fit_probe(
     x, groups = features[train], rows.loc[train, "group"].to_numpy(str)
     names = [str(name) for name in classes]
     folds = assign_folds(labels, groups, seed=seed)
-    x, augmented, basis = _in_span(x, augmented)
-    examples = _Examples(x, labels, folds, augmented)
-    held_out = np.flatnonzero(folds >= 0)
-    if not len(held_out):  # one example per class: nothing to choose with
-        kind = "ridge" if kind == "auto" else kind
-        head = _unchosen(kind, examples).mapped(basis)
-        return Probe(head, kind, names, np.zeros((0, len(names))), np.zeros(0, dtype=int))
-    kind, chosen, logits = _chosen(kind, examples, held_out)
+    with fitting_threads(x if augmented is None else augmented.reshape(-1, x.shape[1])):
+        x, augmented, basis = _in_span(x, augmented)
+        examples = _Examples(x, labels, folds, augmented)
+        held_out = np.flatnonzero(folds >= 0)
+        if not len(held_out):  # one example per class: nothing to choose with
+            kind = "ridge" if kind == "auto" else kind
+            head = _unchosen(kind, examples).mapped(basis)
+            return Probe(head, kind, names, np.zeros((0, len(names))), np.zeros(0, dtype=int))
+        kind, chosen, logits = _chosen(kind, examples, held_out)
     accuracy = float((logits.argmax(1) == labels)[held_out].mean())
     low, high = wilson_interval(accuracy, len(np.unique(groups[held_out])))
     head = replace(chosen, cv_accuracy=accuracy, cv_low=low, cv_high=high).mapped(basis)
@@ -251,11 +253,12 @@ def score_backbone(rows: pd.DataFrame, features: np.ndarray, *, seed: int) -> di
     """How promising a backbone is for these labelled rows: LogME (You et al., ICML 2021) and the
     cross-validated accuracy of a probe."""
     _, labels = np.unique(rows["label"].to_numpy(str), return_inverse=True)
-    coordinates, _, _ = _in_span(features, None)
     groups = rows["group"].to_numpy()
-    head = logistic_probe(
-        coordinates, labels, groups=groups, strength=LOGISTIC_STRENGTHS[0], seed=seed
-    )
+    with fitting_threads(features):
+        coordinates, _, _ = _in_span(features, None)
+        head = logistic_probe(
+            coordinates, labels, groups=groups, strength=LOGISTIC_STRENGTHS[0], seed=seed
+        )
     return {
         "logme": float(log_maximum_evidence(features, labels)),
         "probe_accuracy": head.cv_accuracy,

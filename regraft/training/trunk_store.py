@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from regraft.backbones.encoder import Encoder
+from regraft.backbones.folding import folded
 from regraft.data.files import atomic_write
 from regraft.progress import note, track
 from regraft.training.checkpoints import explained
@@ -83,7 +84,9 @@ class TrunkStore:
             files = self._room_for(folder, arrays)
             if files is None:
                 return None
-            _fill(files, encoder, views, compute, description)
+            faster = folded(encoder)
+            fill = _embedding(faster) if whole else _trunk(faster, end)
+            _fill(files, encoder.device, views, fill, description)
             text = json.dumps(card, indent=2)
             atomic_write(folder / "card.json", lambda partial: partial.write_text(text))
         os.utime(folder / "card.json")
@@ -157,13 +160,17 @@ def _layout(sample: list[torch.Tensor], n: int, n_views: int) -> list[tuple[tupl
 
 
 def _fill(
-    arrays: list[np.memmap], encoder: Encoder, views: Views, compute: Compute, description: str
+    arrays: list[np.memmap],
+    device: torch.device,
+    views: Views,
+    compute: Compute,
+    description: str,
 ) -> None:
     n, n_views = arrays[0].shape[:2]
     pairs = [(i, v) for i in range(n) for v in range(n_views)]
     batches = [np.array(pairs[i : i + _BATCH]) for i in range(0, len(pairs), _BATCH)]
     for pair in track(batches, description, total=len(batches)):
-        x = views.batch(pair[:, 0], pair[:, 1]).to(encoder.device)
+        x = views.batch(pair[:, 0], pair[:, 1]).to(device)
         found = compute(x.contiguous(memory_format=torch.channels_last))
         for array, values in zip(arrays, found, strict=True):
             array[pair[:, 0], pair[:, 1]] = values.cpu().numpy()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_info
 
 from regraft.backbones.heads import (
     DEFAULT_STRENGTH,
@@ -15,6 +16,7 @@ from regraft.backbones.heads import (
     nearest_class_mean,
     ridge_head,
 )
+from regraft.backbones.heads.linear import fitting_threads
 from regraft.errors import UserError
 
 
@@ -233,3 +235,14 @@ def test_the_module_equals_the_arrays_and_can_learn():
     np.testing.assert_allclose(found.detach().numpy(), cache.logits(x), atol=1e-5)
     found.logsumexp(1).sum().backward()
     assert module.keys.grad is not None and module.keys.grad.abs().sum() > 0
+
+
+def test_small_fits_use_one_blas_thread_and_give_the_threads_back():
+    before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    with fitting_threads(np.zeros((100, 50))):
+        inside = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    with fitting_threads(np.broadcast_to(0.0, (5000, 5000))):
+        large = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    after = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert set(inside) == {1}
+    assert large == after == before

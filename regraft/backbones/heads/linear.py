@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from regraft.errors import UserError
 
 Array = NDArray[Any]
+
+_SMALL = 2**23  # numbers in the matrix that a head is fitted on: 64 MB
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,19 @@ class LinearHead:
     def arrays(self) -> dict[str, Any]:
         """What `Classifier.set_head` takes and an .npz file holds."""
         return {"weight": self.weight, "bias": self.bias}
+
+
+@contextmanager
+def fitting_threads(features: ArrayLike) -> Iterator[None]:
+    """One BLAS thread while it is open where the features (n, dim) are small. Their products take
+    microseconds, and threads that wait for each other cost more than they share: logistic
+    regression on 680 leaf photos took 0.5 CPU seconds with one thread, 3.5 with two on a busy
+    machine."""
+    from threadpoolctl import threadpool_limits
+
+    n, dim = np.shape(features)
+    with threadpool_limits(1 if n * min(n, dim) <= _SMALL else None, user_api="blas"):
+        yield
 
 
 def checked(features: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
