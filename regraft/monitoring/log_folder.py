@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from regraft.monitoring.record import parsed
 from regraft.registry import store
@@ -41,7 +40,7 @@ class LogFull(OSError):
 
 def log_folder(name: str) -> Path:
     """Where the prediction log of the model `name` is kept on this machine."""
-    return store.home() / "log" / quote(name, safe="")
+    return store.home() / "log" / name
 
 
 @dataclass

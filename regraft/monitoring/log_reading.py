@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.monitoring.kept_inputs import absolute
-from regraft.monitoring.labels_file import labels
+from regraft.monitoring.labels_file import labels, lines_of
 from regraft.monitoring.line_files import read_lines
 from regraft.monitoring.log_folder import (
     CORRUPT,
@@ -79,10 +79,9 @@ def read_log(
     rows, embeddings = _joined(parts)
     rows["input_path"] = [absolute(path, place) for path in rows["input_path"]]
     aside = list(place.glob(f"*{CORRUPT}"))
-    lines = [path.read_bytes().count(b"\n") for path in aside if path.suffixes[-2:-1] == [".lines"]]
-    return LoggedAnswers(
-        _with_truth(rows, place), embeddings, len(aside) - len(lines), damage[0] + sum(lines)
-    )
+    lines = [path.read_bytes().count(b"\n") for path in aside if path.stem.endswith(".lines")]
+    damaged = damage[0] + sum(lines) + len(lines_of(place).damaged)
+    return LoggedAnswers(_with_truth(rows, place), embeddings, len(aside) - len(lines), damaged)
 
 
 @dataclass(frozen=True)
