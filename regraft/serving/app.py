@@ -37,8 +37,12 @@ def make_app(service: Service, *, tokens: tuple[bytes, ...] = ()) -> Any:
     app = FastAPI(title="Regraft", version=regraft.__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(UserError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_route)
-    app.add_exception_handler(ClientDisconnect, _nobody_there)
     app.add_exception_handler(Exception, _internal)
+
+    @app.exception_handler(ClientDisconnect)
+    async def nobody_there(request: Request, error: Exception) -> Response:
+        service.telemetry.disconnects.inc()
+        return Response(status_code=400)  # starlette wants one; nobody reads it
 
     async def predict(request: Request) -> Response:
         """Answer images: raw bytes, a multipart form, or JSON (see docs/serving.md)."""
@@ -172,10 +176,6 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     return _refusal(
         Refused(error.status_code, code, what, expected="POST /predict; see /openapi.json")
     )
-
-
-async def _nobody_there(request: Request, error: Exception) -> Response:
-    return Response(status_code=400)  # starlette wants one; nobody reads it
 
 
 async def _internal(request: Request, error: Exception) -> Response:

@@ -125,6 +125,8 @@ def test_a_client_that_left_in_the_middle_leaves_nothing(server: Running) -> Non
     until(lambda: server.service.at_work == 0)
     assert server.service.bytes_held == 0
     assert len(server.log.records) == before
+    with server.client() as client:
+        assert "regraft_disconnects_total 0.0" not in client.get("/metrics").text
     assert alive(server)
 
 
