@@ -17,8 +17,8 @@ class StudentOptions(BackboneOptions):
     name: str = "teacher"
     """`teacher` (its architecture and weights at a smaller input), `starter`, or a timm name."""
     image_size: int = Field(default=0, ge=0)
-    """Side of the input in pixels; 0 takes about 5/7 of the teacher's, or the backbone's own where
-    that is less or the only one it reads."""
+    """Side of the input in pixels; 0 takes about 5/7 of the teacher's (6/7 with another
+    architecture), or the backbone's own where that is less or the only one it reads."""
 
 
 class DistillationOptions(Options):

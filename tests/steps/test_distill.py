@@ -16,7 +16,7 @@ from PIL import Image
 from regraft.data.examples.leaves import draw_leaf
 from regraft.data.manifest import read_manifest, write_manifest
 from regraft.recipe.distillation import StudentOptions
-from regraft.steps.distill import _student, distill
+from regraft.steps.distill import _cheaper_size, _student, distill
 from regraft.steps.extract_features import extract_features
 from regraft.steps.finetune import finetune
 from regraft.steps.options import typed
@@ -125,6 +125,14 @@ def test_a_student_sees_smaller_pictures_where_it_can(
     student = _student(task, teacher, options)
     assert student.encoder.spec.preprocessing.image_size == expected
     assert student.averaged_logits(torch.zeros(1, 3, expected, expected)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "own", "other"), [(224, 160, 192), (288, 192, 224), (64, 32, 32), (32, 32, 32)]
+)
+def test_another_architecture_keeps_more_of_the_side(size: int, own: int, other: int) -> None:
+    assert _cheaper_size(size, other=False) == own
+    assert _cheaper_size(size, other=True) == other
 
 
 def test_the_head_answers_before_the_first_epoch(distil: Distil, tmp_path: Path) -> None:
