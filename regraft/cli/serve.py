@@ -62,7 +62,7 @@ def serve(
     curl -H 'Content-Type: image/jpeg' --data-binary @PHOTO.jpg http://127.0.0.1:8000/predict
     curl -F file=@PHOTO.jpg http://127.0.0.1:8000/predict
 
-    Also: GET /healthz /readyz /metrics /model. See docs/serving.md.
+    Also: GET /healthz /readyz /metrics /model, POST /feedback. See docs/serving.md.
     """
     _restart_with_environment()
     from regraft.serving.start import serve as answer

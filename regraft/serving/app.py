@@ -52,6 +52,11 @@ def make_app(service: Service, *, tokens: tuple[bytes, ...] = ()) -> Any:
     for path in ("/predict", "/invocations", f"/v1/models/{service.model.name}:predict"):
         app.add_api_route(path, predict, methods=["POST"])
 
+    @app.post("/feedback")
+    async def feedback(request: Request) -> dict[str, Any]:
+        """What answers should have been: {"id", "label"}, or {"labels": [...]}."""
+        return await service.feedback(request)
+
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """The process runs."""

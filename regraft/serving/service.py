@@ -14,11 +14,12 @@ from regraft.errors import UserError
 from regraft.monitoring.record import CHAMPION, Record
 from regraft.progress import note
 from regraft.recipe.serving import ServingOptions
-from regraft.serving import recording
+from regraft.serving import labels, recording
 from regraft.serving.batching import Batcher
 from regraft.serving.bodies import BodyReader
 from regraft.serving.following import Follower
 from regraft.serving.inputs import parse
+from regraft.serving.labels import AddLabels
 from regraft.serving.loaded import LoadedModel
 from regraft.serving.problems import Refused, busy, of_input
 from regraft.serving.recording import AnswerLog, Item
@@ -35,8 +36,8 @@ _BODIES_TOGETHER = 32  # times the longest body
 class Service:
     """Answers requests with the version that `follower` holds.
 
-    `log` gets every answer before the client does; None for a server that keeps none. Call
-    `start` before and `stop` after use.
+    `log` gets every answer before the client does; None for a server that keeps none.
+    `add_labels` keeps what /feedback is told. Call `start` before and `stop` after use.
     """
 
     def __init__(
@@ -47,9 +48,12 @@ class Service:
         log: AnswerLog | None,
         telemetry: Telemetry,
         challenger: Follower | None = None,
+        add_labels: AddLabels | None = None,
     ) -> None:
         self.follower, self.options, self.log = follower, options, log
         self.telemetry, self.challenger = telemetry, challenger
+        self._add_labels = add_labels
+        self._labels = ThreadPoolExecutor(1, thread_name_prefix="regraft-labels")
         self.stopping = False
         self.log_problem = ""
         self._at_work = 0
@@ -113,7 +117,8 @@ class Service:
                 other.close()
         if not self.batcher.close(self.options.drain_seconds):
             note("some requests were not answered in time")
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._decoders, self._labels):
+            pool.shutdown(wait=False, cancel_futures=True)
         if self.log is not None:
             self.log.close()
 
@@ -133,11 +138,16 @@ class Service:
         """Bytes of all bodies in memory."""
         return self._bodies.held
 
-    async def receive(self, request: Request) -> bytes:
-        """The body of a small request that is not for the model (feedback)."""
-        body = await self._bodies.read(request)
-        self._bodies.release(len(body))
-        return body
+    async def feedback(self, request: Request) -> dict[str, Any]:
+        """Keep the labels of a request. Reading the log takes a while, so one after the other, in
+        a thread that predictions don't need. Raises `UserError`."""
+        with self._admitted():
+            body = await self._bodies.read(request)
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._labels, labels.add, body, self._add_labels)
+            finally:
+                self._bodies.release(len(body))
 
     async def predict(self, request: Request) -> tuple[dict[str, Any], list[Item]]:
         """The answer to a request, and its items for `after`.

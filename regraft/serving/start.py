@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from regraft.monitoring.feedback import add_labels
+from regraft.monitoring.log_folder import log_folder
+from regraft.monitoring.prediction_log import PredictionLog
 from regraft.progress import note
 from regraft.recipe.base import Options
 from regraft.recipe.loading import apply_override, check_options
@@ -96,6 +100,9 @@ def make_service(name: str, reference: Reference, options: ServingOptions) -> Se
         log=open_log(reference.name, options),
         telemetry=telemetry,
         challenger=challenger,
+        add_labels=partial(add_labels, log_folder(reference.name))
+        if options.log_predictions
+        else None,
     )
 
 
@@ -103,8 +110,6 @@ def open_log(name: str, options: ServingOptions) -> AnswerLog | None:
     """The prediction log of the model; None when the options want none."""
     if not options.log_predictions:
         return None
-    from regraft.monitoring.log_folder import log_folder
-    from regraft.monitoring.prediction_log import PredictionLog
 
     return PredictionLog(
         log_folder(name),

@@ -98,7 +98,12 @@ class Running:
 
 @contextmanager
 def running(
-    *, world: World | None = None, tokens: tuple[bytes, ...] = (), shadow: str = "", **options: Any
+    *,
+    world: World | None = None,
+    add_labels: Any = None,
+    tokens: tuple[bytes, ...] = (),
+    shadow: str = "",
+    **options: Any,
 ) -> Iterator[Running]:
     world, log, telemetry = world or World(), Memory(), Telemetry()
     service = Service(
@@ -106,6 +111,7 @@ def running(
         ServingOptions.model_validate({**QUICK, **options}),
         log=log,
         telemetry=telemetry,
+        add_labels=add_labels,
         challenger=world.follower(f"plants@{shadow}", telemetry, optional=True) if shadow else None,
     )
     service.start()

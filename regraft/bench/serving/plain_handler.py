@@ -10,9 +10,7 @@ from typing import Any
 
 import torch
 from fastapi import Body, FastAPI
-from scipy.special import softmax
 
-from regraft.data.images import open_rgb
 from regraft.tasks import load_model
 
 app = FastAPI()
@@ -23,10 +21,5 @@ torch.set_num_threads(len(os.sched_getaffinity(0)))
 @app.post("/predict")
 def predict(image: bytes = Body(media_type="image/jpeg")) -> dict[str, Any]:
     """FastAPI calls this in one of its threads."""
-    preprocessing = predictor.model.encoder.spec.preprocessing
-    with torch.inference_mode():
-        logits = predictor.model.averaged_logits(preprocessing.tensor([open_rgb(image)]))
-    probabilities = softmax(logits[0].numpy() / predictor.temperature)
-    found = dict(zip(predictor.classes, map(float, probabilities), strict=True))
-    label = max(found, key=lambda name: found[name])
-    return {"label": label, "confidence": found[label], "probabilities": found}
+    found: dict[str, Any] = predictor.predict([image])[0]
+    return found
