@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from regraft.progress import note
 
 if TYPE_CHECKING:
-    from regraft.training.search import Rung
+    from regraft.training.search import Rung, Trial
 
 Train = Callable[[Any, dict[str, Any], Path], dict[str, Any]]
 """(model, the finetune section, work folder) -> history; trains the model in place."""
@@ -93,42 +93,55 @@ def _searched(
     candidates = candidates_of(options, how["candidates"], seed=seed)
     numbers = {name: number for number, name in enumerate(candidates)}
 
-    def evaluate(name: str, epochs: int) -> float:
+    def evaluate(name: str, epochs: int) -> Trial:
         folder = work_dir / "search" / f"{numbers.get(name, 'probe')}-{epochs}"
         note(f"trying {name}, {epochs} epochs")
         return _trial(model, options | candidates.get(name, {}), train, epochs, folder)
 
     ask = remembered(evaluate, work_dir / "search.json")
-    probe = ask("the head alone", 0)
+    probe = ask("the head alone", 0).loss
     found = successive_halving(
-        list(candidates), ask, rung_epochs(len(candidates), how["budget_epochs"])
+        list(candidates),
+        lambda name, epochs: ask(name, epochs).loss,
+        rung_epochs(len(candidates), how["budget_epochs"]),
     )
-    best = found.rungs[-1].losses[found.winner]
+    last = found.rungs[-1].epochs
+    best = ask(found.winner, last)
     rungs = [_shown(rung, probe) for rung in found.rungs]
     tried = f"{facts}; of {len(candidates)} configurations "
-    losses = f"{best:.3g} after {found.rungs[-1].epochs} epochs, {probe:.3g} for the head alone"
-    if best >= probe:
-        reason = f"{tried}none lowers the validation loss ({found.winner}: {losses})"
+    losses = (
+        f"{best.loss:.3g} with a standard error of {best.error:.2g} after {last} epochs, "
+        f"{probe:.3g} for the head alone"
+    )
+    if not best.surely_below(probe):
+        reason = (
+            f"{tried}none lowers the validation loss by more than a standard error "
+            f"({found.winner}: {losses})"
+        )
         return {"plan": _PROBE}, {"chosen": "head only", "reason": reason, "rungs": rungs}
     reason = f"{tried}it won by validation loss ({losses})"
     return candidates[found.winner], {"chosen": found.winner, "reason": reason, "rungs": rungs}
 
 
-def _trial(model: Any, options: dict[str, Any], train: Train, epochs: int, folder: Path) -> float:
+def _trial(model: Any, options: dict[str, Any], train: Train, epochs: int, folder: Path) -> Trial:
     """The lowest validation loss in so many epochs of training a copy of the model; with none,
     the loss that it begins with. Infinite where training diverges."""
     from regraft.training.loop import Diverged
+    from regraft.training.search import Trial
     from regraft.training.search_space import PLANS, shortened
 
     plan = shortened(options["plan"], epochs) if epochs else PLANS["last 2 blocks"] | {"epochs": 0}
     try:
         history = train(copy.deepcopy(model), options | {"plan": plan}, folder)
     except Diverged:
-        return math.inf
+        return Trial(math.inf, math.inf)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     stages = history["stages"][1:] if epochs else history["stages"][:1]
-    return float(min(epoch["val_loss"] for stage in stages for epoch in stage["epochs"]))
+    best = min(
+        (epoch for stage in stages for epoch in stage["epochs"]), key=lambda one: one["val_loss"]
+    )
+    return Trial(float(best["val_loss"]), float(best["val_loss_error"]))
 
 
 def _shown(rung: Rung, probe: float) -> dict[str, Any]:

@@ -18,11 +18,29 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from regraft.data.files import atomic_write
 
 ETA = 3
 """Of the configurations of a rung, one in ETA goes on."""
+
+
+class Trial(NamedTuple):
+    """A validation loss and its standard error."""
+
+    loss: float
+    error: float
+
+    def surely_below(self, other: float) -> bool:
+        """Is the loss lower than `other` by more than its standard error? The rule of one standard
+        error: the simpler model stays unless the other is better by more than its noise
+        (Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3).
+
+        >>> Trial(0.30, 0.05).surely_below(0.36), Trial(0.30, 0.05).surely_below(0.34)
+        (True, False)
+        """
+        return self.loss + self.error < other
 
 
 @dataclass(frozen=True)
@@ -75,22 +93,21 @@ def successive_halving(
     return Search(found[-1].kept[0], found)
 
 
-def remembered(evaluate: Callable[[str, int], float], path: Path) -> Callable[[str, int], float]:
+def remembered(evaluate: Callable[[str, int], Trial], path: Path) -> Callable[[str, int], Trial]:
     """The same function, whose results are kept in a JSON file: a search that was killed asks for
     nothing twice."""
-    known: dict[str, float | None] = {}
+    known: dict[str, list[float | None]] = {}
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
 
-    def ask(name: str, epochs: int) -> float:
+    def ask(name: str, epochs: int) -> Trial:
         key = f"{name}, {epochs} epochs"
         if key not in known:
-            loss = evaluate(name, epochs)
-            known[key] = loss if math.isfinite(loss) else None
+            trial = evaluate(name, epochs)
+            known[key] = [number if math.isfinite(number) else None for number in trial]
             text = json.dumps(known, indent=2)
             atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-        loss_or_none = known[key]
-        return math.inf if loss_or_none is None else loss_or_none
+        return Trial(*(math.inf if number is None else number for number in known[key]))
 
     return ask
 

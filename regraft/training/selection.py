@@ -18,6 +18,7 @@ def validation_score(labels: np.ndarray, answers: np.ndarray | None = None) -> S
 
     The loss is the negative log-likelihood at its best temperature: the model is calibrated
     afterwards anyway, and the accuracy of a hundred examples moves in whole points.
+    `val_loss_error` is its standard error: the examples' deviation over the root of their number.
 
     `answers` (m, classes) are a teacher's probabilities for further, unlabelled examples behind
     the labelled ones: there the loss is the cross-entropy with them, and right is what the teacher
@@ -28,9 +29,14 @@ def validation_score(labels: np.ndarray, answers: np.ndarray | None = None) -> S
         targets = np.eye(logits.shape[1])[labels]
         if answers is not None:
             targets = np.concatenate([targets, answers])
-        losses = [_cross_entropy(logits / t, targets) for t in _TEMPERATURES]
+        losses = [_cross_entropies(logits / t, targets) for t in _TEMPERATURES]
+        own = min(losses, key=np.mean)
         accuracy = float((logits.argmax(1) == targets.argmax(1)).mean())
-        return {"val_loss": float(min(losses)), "val_accuracy": accuracy}
+        return {
+            "val_loss": float(own.mean()),
+            "val_loss_error": _standard_error(own),
+            "val_accuracy": accuracy,
+        }
 
     return score
 
@@ -52,13 +58,20 @@ def multi_task_score(
         for name, own in scores.items():
             of_task = own(logits[known[name]][:, tasks[name][0]])
             found["val_loss"] += weight * of_task["val_loss"]
+            # errors on the same examples go together: added, which is the largest they can be
+            found["val_loss_error"] += weight * of_task["val_loss_error"]
             found[f"val_accuracy:{name}"] = of_task["val_accuracy"]
         return found
 
     return total
 
 
-def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
+def _standard_error(losses: np.ndarray) -> float:
+    """Of the mean of (n,); of a single one the loss itself, as nothing shows its spread."""
+    return float(losses.std(ddof=1) / np.sqrt(len(losses)) if len(losses) > 1 else losses[0])
+
+
+def _cross_entropies(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     shifted = logits - logits.max(1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return float(-(targets * log_probabilities).sum(1).mean())
+    return np.asarray(-(targets * log_probabilities).sum(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ FACTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def epochs(losses: list[float]) -> dict[str, Any]:
-    return {"epochs": [{"val_loss": loss} for loss in losses]}
+def epochs(losses: list[float], error: float = 0.02) -> dict[str, Any]:
+    return {"epochs": [{"val_loss": loss, "val_loss_error": error} for loss in losses]}
 
 
 def by_rate(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -99,6 +100,21 @@ def test_nothing_moves_where_no_candidate_is_better_than_the_head(tmp_path: Path
     assert options["plan"] == {"kind": "head_only"}
     assert card["chosen"] == "head only" and len(card["rungs"]) == 3
     assert "none lowers the validation loss" in card["reason"]
+
+
+@pytest.mark.parametrize(("error", "moves"), [(0.04, True), (0.06, False), (math.inf, False)])
+def test_blocks_move_for_a_gain_of_more_than_a_standard_error(
+    error: float, moves: bool, tmp_path: Path
+) -> None:
+    """Every candidate lowers the loss from 0.5 to 0.45: on few validation examples that is noise."""
+
+    def better(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+        return {"stages": [epochs([0.5], error), epochs([0.6, 0.45], error)]}
+
+    options, card = chosen_strategy(None, OPTIONS, better, **FACTS, work_dir=tmp_path)
+    assert (card["chosen"] != "head only") == moves
+    assert (options["plan"] != {"kind": "head_only"}) == moves
+    assert "standard error" in card["reason"]
 
 
 def test_real_trials_leave_the_model_as_it_was(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def test_the_epoch_is_chosen_by_the_sum() -> None:
     of_crop = validation_score(np.array([0, 2, 0]))(logits[[0, 2, 3], 2:5])
     found = score(logits)
     assert found["val_loss"] == pytest.approx(alone["val_loss"] + 0.5 * of_crop["val_loss"])
+    errors = alone["val_loss_error"] + 0.5 * of_crop["val_loss_error"]
+    assert found["val_loss_error"] == pytest.approx(errors)
     assert found["val_accuracy"] == alone["val_accuracy"]
     assert found["val_accuracy:crop"] == of_crop["val_accuracy"]
     assert "val_accuracy:new" not in found

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from regraft.recipe.finetune import FinetuneOptions
-from regraft.training.search import remembered, rung_epochs, successive_halving
+from regraft.training.search import Search, Trial, remembered, rung_epochs, successive_halving
 from regraft.training.search_space import (
     AS_GIVEN,
     PLANS,
@@ -69,22 +69,26 @@ def test_every_rung_trains_whatever_the_budget(count: int) -> None:
 def test_a_killed_search_asks_for_nothing_twice(tmp_path: Path) -> None:
     calls: list[tuple[str, int]] = []
 
-    def evaluate(name: str, epochs: int) -> float:
+    def evaluate(name: str, epochs: int) -> Trial:
         if len(calls) == 9:
             calls.append(("killed", 0))
             raise KeyboardInterrupt
         calls.append((name, epochs))
-        return math.inf if name == "c3" else NAMES.index(name) / epochs
+        return Trial(math.inf if name == "c3" else NAMES.index(name) / epochs, 0.25)
+
+    def searched(file: Path) -> Search:
+        ask = remembered(evaluate, file)
+        return successive_halving(NAMES, lambda name, epochs: ask(name, epochs).loss, [1, 3, 6])
 
     file = tmp_path / "search.json"
     with pytest.raises(KeyboardInterrupt):
-        successive_halving(NAMES, remembered(evaluate, file), [1, 3, 6])
+        searched(file)
     known = json.loads(file.read_text(encoding="utf-8"))
-    assert len(known) == 9 and known["c3, 1 epochs"] is None
-    resumed = successive_halving(NAMES, remembered(evaluate, file), [1, 3, 6])
+    assert len(known) == 9 and known["c3, 1 epochs"] == [None, 0.25]
+    resumed = searched(file)
     assert len(set(calls)) == len(calls) == 12 + 4 + 2 + 1
-    whole = successive_halving(NAMES, remembered(evaluate, tmp_path / "other.json"), [1, 3, 6])
-    assert resumed == whole
+    assert resumed == searched(tmp_path / "other.json")
+    assert remembered(evaluate, file)("c2", 1) == Trial(2.0, 0.25)
 
 
 def test_candidates_are_recipes_drawn_evenly_and_by_seed() -> None:

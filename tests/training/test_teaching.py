@@ -64,8 +64,15 @@ def test_unlabelled_examples_are_judged_by_agreement_with_the_teacher() -> None:
 
 def test_the_score_of_labels_is_the_log_likelihood_at_the_best_temperature() -> None:
     logits, labels = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]]), np.array([0, 1, 1])
-    found = validation_score(labels)(logits)["val_loss"]
+    found = validation_score(labels)(logits)
     temperatures = np.geomspace(0.1, 10.0, 25)
     log_p = [np.log(np.exp(logits / t) / np.exp(logits / t).sum(1, keepdims=True))
              for t in temperatures]  # fmt: skip
-    assert found == pytest.approx(min(-one[np.arange(3), labels].mean() for one in log_p))
+    own = min((-one[np.arange(3), labels] for one in log_p), key=np.mean)
+    assert found["val_loss"] == pytest.approx(own.mean())
+    assert found["val_loss_error"] == pytest.approx(own.std(ddof=1) / 3**0.5)
+
+
+def test_one_validation_example_is_all_error() -> None:
+    found = validation_score(np.array([0]))(np.array([[2.0, 0.0]]))
+    assert found["val_loss_error"] == found["val_loss"]
