@@ -1,7 +1,8 @@
 """`regraft bench shots`: how good is a model with 1, 5, 10, 20, 100 photos per class?
 
 A cell is `lab <shots> shots / <method> / <backbone>`. The labelled budget is the same for all: what
-a method keeps for validation is missing from its training.
+a method keeps for validation is missing from its training. `the rest unlabelled` reads further
+photos of the pool without their labels; no peer does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from regraft.bench.cell import Cell
 from regraft.bench.inputs import Backbone
 
+_POOLS = (1, 5, 20)
 SHOTS = (1, 5, 10, 20, 100)
 HEADS = ("nearest_class_mean", "ridge", "logistic", "cache_model", "auto")
 _PEERS, _SCRATCH, _SECOND = (5, 20, 100), (20, 100), (5, 20, 100)
@@ -56,7 +58,13 @@ def _ours(data: Path, count: int, backbone: Backbone) -> list[Cell]:
              {"head": head})
         for head in HEADS
     ]  # fmt: skip
-    return [*heads, Cell(_name(count, "recipe", backbone), fields)]
+    rest = fields | {"data.unlabelled_rest": True}
+    pools = [Cell(_name(count, "recipe, the rest unlabelled", backbone), rest)]
+    return [
+        *heads,
+        Cell(_name(count, "recipe", backbone), fields),
+        *(pools if count in _POOLS else []),
+    ]
 
 
 def _fields(data: Path, count: int, backbone: Backbone) -> dict[str, object]:

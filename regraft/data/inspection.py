@@ -48,8 +48,9 @@ def inspect_listing(listing: pd.DataFrame, inspect: Inspector) -> pd.DataFrame:
 
 
 def mark_unlabelled(table: pd.DataFrame, *, target_domain: str) -> pd.DataFrame:
-    """Give the reason `no_label` to usable rows without a label outside the target domain."""
-    allowed = (table["domain"] == target_domain) & bool(target_domain)
+    """Give the reason `no_label` to usable rows without a label outside the target domain; with no
+    target domain they are the unlabelled examples."""
+    allowed = (table["domain"] == target_domain) | (not target_domain)
     affected = (table["reason"] == "") & table["label"].isna() & ~allowed
     return _with_reason(table, affected, "no_label", "the table gives no label for this example")
 

@@ -65,13 +65,13 @@ def refuse_unlabelled_source(table: pd.DataFrame, *, target_domain: str) -> None
     """Raises UserError for rows pinned to `unlabelled` outside the target domain."""
     if "split" not in table:
         return
-    outside = (table["domain"] != target_domain) | (not target_domain)
+    outside = (table["domain"] != target_domain) & bool(target_domain)
     wrong = table[(table["split"] == "unlabelled") & outside]
     if len(wrong):
         raise UserError(
-            f"{len(wrong)} rows are pinned to unlabelled, which only a target domain has",
+            f"{len(wrong)} rows are pinned to unlabelled, outside the target domain",
             where=f"column split, first: {wrong['id'].iat[0]}",
-            got=f"target domain {target_domain or '(none)'}, row of {wrong['domain'].iat[0]!r}",
+            got=f"target domain {target_domain}, row of {wrong['domain'].iat[0]!r}",
             expected="train, val, test or unused",
             fix="set data.target_domain to the domain of these rows, or correct the cells",
         )

@@ -31,13 +31,15 @@ def assign_splits(
     target_labels_per_class: int,
     target_test_fraction: float,
     seed: int,
+    unlabelled_rest: bool = False,
 ) -> pd.DataFrame:
     """Return `table` (columns id, label, domain, group) with `split`, rows in the same order.
 
     One domain (`target_domain` ''): `test_fraction` of each class becomes `test`; of the rest
     `images_per_class` (0: all) stay labelled, the others are `unused`; if then every class has at
     least 20 labelled images, `validation_fraction` of them become `val`, otherwise there is no
-    `val` and choices are made by cross-validation.
+    `val` and choices are made by cross-validation. Rows without a label become `unlabelled`, and
+    with `unlabelled_rest` so do the `unused` ones; near-duplicates of test and val rows never do.
 
     Two domains: the source as above. Target: `target_test_fraction` becomes `test`,
     `target_labels_per_class` of the rest `train`, the others `unlabelled`, with label None, and
@@ -56,6 +58,7 @@ def assign_splits(
     """
     _check_fractions(test_fraction, validation_fraction, target_test_fraction)
     _check_counts(images_per_class, target_labels_per_class)
+    _check_rest(unlabelled_rest, target_domain)
     refuse_unlabelled_source(table, target_domain=target_domain)
     examples = _Examples(table, seed)
     pins, sides = pinned_splits(table), pinned_sides(table)
@@ -71,6 +74,8 @@ def assign_splits(
     split |= _split_target(
         examples, target, held, split, target_labels_per_class, target_test_fraction
     )
+    if not target_domain:
+        split |= _unlabelled(examples, source, split, rest=unlabelled_rest)
     split |= dict.fromkeys(frozen, "unused") | pins
     result = table.copy()
     if "split" in table:
@@ -142,6 +147,20 @@ def _split_source(
     split |= dict.fromkeys(chosen, "train")
     split |= dict.fromkeys(validating, "val")
     return split | dict.fromkeys(tested, "test")
+
+
+def _unlabelled(
+    examples: _Examples, rows: list[int], split: dict[int, str], *, rest: bool
+) -> dict[int, str]:
+    """Rows that can be learned from without a label. One that shares a group with a test or
+    validation row would let it be seen: it is `unused`."""
+    judging = {examples.group[row] for row in rows if split[row] in {"test", "val"}
+               and examples.label[row] is not None}  # fmt: skip
+    found = {}
+    for row in rows:
+        if examples.label[row] is None or (rest and split[row] == "unused"):
+            found[row] = "unused" if examples.group[row] in judging else "unlabelled"
+    return found
 
 
 def _split_target(
@@ -227,6 +246,16 @@ def _check_fractions(*fractions: float) -> None:
     for value in fractions:
         if not 0 <= value < 1:
             raise UserError("a split fraction is outside [0, 1)", got=str(value), where="data")
+
+
+def _check_rest(unlabelled_rest: bool, target_domain: str) -> None:
+    if unlabelled_rest and target_domain:
+        raise UserError(
+            "the rest of the source is unlabelled only where there is no target domain",
+            where="data.unlabelled_rest",
+            got=f"true with data.target_domain {target_domain}",
+            fix="leave one of the two out",
+        )
 
 
 def _check_counts(*counts: int) -> None:

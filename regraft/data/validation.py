@@ -51,6 +51,7 @@ def validate_images(
     near_duplicate_distance: int = NEAR_DUPLICATE_DISTANCE,
     auxiliary_labels: Sequence[str] = (),
     seed: int,
+    unlabelled_rest: bool = False,
 ) -> dict[str, Any]:
     """`validate` for pictures: each side at least `min_image_side` pixels after rotation."""
     return validate(
@@ -72,6 +73,7 @@ def validate_images(
         near_duplicate_distance=near_duplicate_distance,
         auxiliary_labels=auxiliary_labels,
         seed=seed,
+        unlabelled_rest=unlabelled_rest,
     )
 
 
@@ -93,6 +95,7 @@ def validate(
     near_duplicate_distance: int,
     auxiliary_labels: Sequence[str] = (),
     seed: int,
+    unlabelled_rest: bool = False,
 ) -> dict[str, Any]:
     """List, inspect, quarantine, group, split and check the examples below `root`.
 
@@ -142,6 +145,7 @@ def validate(
         target_labels_per_class=target_labels_per_class,
         target_test_fraction=target_test_fraction,
         seed=seed,
+        unlabelled_rest=unlabelled_rest,
     )
     write_manifest(manifest, out_dir / "manifest.parquet")
     counts = verdict.usable_counts(usable, learned)

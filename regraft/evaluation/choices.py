@@ -11,15 +11,17 @@ BACKGROUND = "source examples also on target backgrounds"
 def choices(
     histories: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """{"adaptation", "strategy", "stages", "forgetting"}, each None or empty where there was
-    nothing to choose; None where all are.
+    """{"adaptation", "semi_supervised", "strategy", "stages", "forgetting"}, each None or empty
+    where there was nothing to choose; None where all are.
 
     `histories` are history.json by model, `metrics` those of summary.json.
     """
     histories = {name: history for name, history in histories.items() if history}
     adapted = next(_cards(histories, "adaptation"), None)
+    semi = next(_cards(histories, "semi_supervised"), None)
     found = {
         "adaptation": adaptation(adapted) if adapted else None,
+        "semi_supervised": semi_supervised(semi) if semi else None,
         "strategy": next(_cards(histories, "strategy"), None),
         "stages": [row for name, one in histories.items() for row in stage_rows(name, one)],
         "forgetting": forgetting(metrics),
@@ -66,6 +68,20 @@ def _why(rows: list[dict[str, Any]]) -> str:
     beside = f"; {alone['information_maximisation']:.3f} without adaptation" if alone else ""
     among = "" if all(row["allowed"] for row in rows) else " of those that keep the source"
     return f"Chosen: {named}, for the highest information maximisation{among} ({score}{beside})."
+
+
+def semi_supervised(card: Mapping[str, Any]) -> str:
+    """A sentence on whether unlabelled examples taught the head.
+
+    >>> rows = [{"kind": "labelled_only", "held_out_loss": 0.31},
+    ...         {"kind": "self_training", "held_out_loss": 0.12}]
+    >>> print(semi_supervised({"chosen": "self_training", "unlabelled": 90, "candidates": rows}))
+    90 unlabelled examples taught the head: log loss on held-out labels 0.120, without them 0.310.
+    """
+    without, *others = (row["held_out_loss"] for row in card["candidates"])
+    losses = f"log loss on held-out labels {min(others):.3f}, without them {without:.3f}"
+    taught = "taught" if card["chosen"] == "self_training" else "did not teach"
+    return f"{card['unlabelled']} unlabelled examples {taught} the head: {losses}."
 
 
 def stage_rows(name: str, history: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -30,5 +30,9 @@ class AdaptationOptions(Options):
     """Rounds of self-training; each believes a larger share of the answers, the surest first."""
     class_balance: float = Field(default=0.5, ge=0, le=1)
     """0 takes the class frequencies of the answers as they are, 1 makes all classes equal."""
+    semi_supervised: Literal["auto", "off"] = "auto"
+    """Whether unlabelled examples of the labelled ones' own domain teach the head by self-training
+    (`auto`: where it lowers the log loss on held-out folds of the labelled ones). Its guesses weigh
+    `pseudo_label_weight_beside_labels`."""
     max_source_drop_pp: float = Field(default=1.5, ge=0, le=100)
     """A candidate that loses more held-out source accuracy than this (percentage points) is out."""

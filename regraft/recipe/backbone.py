@@ -47,7 +47,7 @@ class FeatureOptions(Options):
     views: int = Field(default=2, ge=1, le=8)
     """Flipped and rotated copies per image (1: as it is, 2: mirrored too, 4: all flips, 8: with
     quarter turns) whose features train the probe and are averaged when predicting."""
-    taps: int = Field(default=3, ge=0)
+    taps: int = Field(default=5, ge=0)
     """How many blocks before the last contribute their pooled output to the features."""
     augmented_views: int = Field(default=8, ge=0)
     """Augmented views per training example that train the probe beside it, where examples are few;

@@ -24,6 +24,9 @@ class DataOptions(Options):
     """How many labels per class of the target domain may be used for training."""
     images_per_class: int = Field(default=0, ge=0)
     """Labelled images per class that may be used, validation included; 0 means all."""
+    unlabelled_rest: bool = False
+    """Without a target domain: what `images_per_class` leaves over is not unused but unlabelled,
+    its labels unread (a rehearsal; a table says it by rows with an empty label)."""
     auxiliary_labels: list[str] = []
     """Further columns of a table that are learned beside the label, with a shared backbone (for
     example `[crop, disease]`). An empty cell means not labelled for that task.

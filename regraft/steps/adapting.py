@@ -1,4 +1,4 @@
-"""Whether the head is adapted to an unlabelled target, and with what."""
+"""Whether the head learns from unlabelled examples, of a shifted target or of its own domain."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class AdaptedHead:
-    """A head for both domains, scaled to be calibrated, and how it was chosen."""
+    """A head that learned from unlabelled examples, scaled to be calibrated, and how it was chosen.
+    `head` is None where the labelled examples alone are better."""
 
-    head: LinearHead
+    head: LinearHead | None
     card: dict[str, Any]
 
 
@@ -35,20 +36,21 @@ def adapted_head(
     *,
     seed: int,
 ) -> AdaptedHead | None:
-    """Adapt where the manifest has unlabelled target examples and `shift` says that they differ;
-    None where not.
+    """Adapt where the manifest has unlabelled examples of another domain and `shift` says that they
+    differ; None where not.
 
     `features` and `shift` are folders of these steps, `options` the recipe's adaptation section.
     """
     from regraft.evaluation.calibration import fit_temperature
     from regraft.evaluation.label_free import VALIDATORS
     from regraft.training.adaptation import adapt_head
-    from regraft.training.domain_views import domains_of
+    from regraft.training.domain_views import domains_of, in_one_domain
 
     how = dict(options)
     kind, when = how.pop("kind"), how.pop("when")
+    how.pop("semi_supervised")
     unlabelled = int((rows["split"] == "unlabelled").sum())
-    if not unlabelled:
+    if not unlabelled or in_one_domain(rows):
         return None
     if unlabelled < FEWEST:
         note(f"{unlabelled} unlabelled target examples, fewer than {FEWEST}: no adaptation")
@@ -75,3 +77,41 @@ def adapted_head(
     note(f"adaptation to the target: {found.card['chosen']}")
     temperature = fit_temperature(*found.held_out) if len(found.held_out[1]) else 1.0
     return AdaptedHead(found.head.scaled(1 / temperature), found.card)
+
+
+def semi_supervised_head_of(
+    rows: pd.DataFrame, classes: list[str], features: Path, options: dict[str, Any], *, seed: int
+) -> AdaptedHead | None:
+    """Where the unlabelled examples are of the labelled ones' own domain: the head that learned
+    from both if that was better on held-out labels, and else `head` None; None where nothing was
+    compared. `features` is the folder of that step, `options` the recipe's adaptation section.
+    """
+    from regraft.evaluation.calibration import fit_temperature
+    from regraft.training.domain_views import in_one_domain
+    from regraft.training.examples import split_of
+    from regraft.training.semi_supervised import MOST_LABELLED, semi_supervised_head
+
+    train = split_of(rows, "train", classes)
+    unlabelled = rows[rows["split"] == "unlabelled"]
+    if options["semi_supervised"] == "off" or not len(unlabelled) or not in_one_domain(rows):
+        return None
+    if len(train) > MOST_LABELLED:
+        note(f"{len(train)} labelled examples: the unlabelled ones are not learned from")
+        return None
+    archive = np.load(features / "features.npz")
+    place = pd.Series(np.arange(len(archive["ids"])), index=archive["ids"])
+    averaged = archive["averaged"]
+    found = semi_supervised_head(
+        averaged[place[train.rows["id"]]],
+        train.labels,
+        train.rows["group"].to_numpy(str),
+        averaged[place[unlabelled["id"]]],
+        augmented=dict(np.load(features / "views.npz")).get("train"),
+        class_balance=options["class_balance"],
+        rounds=options["rounds"],
+        pseudo_label_weight=options["pseudo_label_weight_beside_labels"],
+        fit_temperature=fit_temperature,
+        seed=seed,
+    )
+    note(f"unlabelled examples of the same domain: {found.card['chosen'].replace('_', ' ')}")
+    return AdaptedHead(found.head, found.card)

@@ -33,8 +33,9 @@ def extract_features(
     features.npz: `ids` (n,), `features` (n, dim) of the example as it is, and `averaged` (n, dim),
     the mean over its test views. backbone/ is the resolved encoder: weights and preprocessing.
     cost.json: `test_cpu_seconds`, the part of the work that is for the evaluation.
-    With an unlabelled target, views.npz holds further views for its adaptation
-    (`regraft.training.domain_views`). `backbone` and `features` are the fields of these sections
+    With unlabelled examples, views.npz holds further views to learn from them by: `train`, the
+    augmented views of the training rows, and with a target domain those of
+    `regraft.training.domain_views`. `backbone` and `features` are the fields of these sections
     of the recipe.
     """
     from regraft.steps.hardware import use_threads
@@ -57,6 +58,8 @@ def extract_features(
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     with modelling():
         views = adaptation_views(task_module(task), encoder, rows, features, seed=seed)
+    if augmented is not None and (rows["split"] == "unlabelled").any():
+        views["train"] = augmented.astype(np.float16)
     np.savez(out / "views.npz", **views)  # type: ignore[arg-type]
     encoder.save(out / "backbone")
     with modelling():

@@ -37,8 +37,10 @@ def finetune(
 
     `features` and `shift` are the folders of feature extraction and shift detection, `options` the
     recipe's finetune section. With an unlabelled target that has shifted, the head is adapted to it
-    first; without `shift` nothing is adapted. With an `auxiliary_weight` the tasks of the manifest
-    (`regraft.data.auxiliary`) are learned beside the label, by one backbone and one head.
+    first; without `shift` nothing is adapted. Unlabelled examples of the labelled ones' own domain
+    teach the head too, where held-out labels show that it helps. With an `auxiliary_weight` the
+    tasks of the manifest (`regraft.data.auxiliary`) are learned beside the label, by one backbone
+    and one head.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def finetune(
         objective compares answers, which with several tasks it cannot.
     """
     from regraft.backbones.encoder import load_encoder
-    from regraft.steps.adapting import adapted_head
+    from regraft.steps.adapting import adapted_head, semi_supervised_head_of
     from regraft.steps.auxiliary_tasks import begun, calibrate_tasks, score_of
     from regraft.steps.choosing import chosen_strategy
     from regraft.steps.engine import optimisation_of, ports_of, trunks_of
@@ -69,8 +71,14 @@ def finetune(
         adapted = shift and adapted_head(
             rows, probe["classes"], Path(features), Path(shift), options["adaptation"], seed=seed
         )
-    if adapted:
-        model.set_head(adapted.head.weight, adapted.head.bias)
+        semi = None
+        if probe["kind"] != "cache_model":  # its keys are labelled photos
+            semi = semi_supervised_head_of(
+                rows, probe["classes"], Path(features), options["adaptation"], seed=seed
+            )
+    for found in (adapted, semi):
+        if found and found.head:
+            model.set_head(found.head.weight, found.head.bias)
     model.to(use_device())
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     data = _data(module, encoder, rows, model.classes, Path(features), options, seed)
@@ -127,6 +135,8 @@ def finetune(
             history["strategy"] = strategy
         if adapted:
             history["adaptation"] = adapted.card
+        if semi:
+            history["semi_supervised"] = semi.card
         calibrate_tasks(module, model, validation)
         save_trained(module, model, None if adapted else validation, history, Path(out_dir))
 

@@ -23,15 +23,21 @@ def domain_of(rows: pd.DataFrame) -> np.ndarray:
     return np.where(rows["domain"].isin(targets), TARGET, SOURCE)
 
 
+def in_one_domain(rows: pd.DataFrame) -> bool:
+    """Whether the unlabelled rows are of the same domain as all labelled training rows."""
+    train = rows.loc[rows["split"] == "train", "domain"]
+    return bool(train.isin(rows.loc[rows["split"] == "unlabelled", "domain"]).all())
+
+
 def adaptation_views(
     module: Any, encoder: Any, rows: pd.DataFrame, options: dict[str, Any], *, seed: int
 ) -> dict[str, np.ndarray]:
     """Embeddings for adaptation: {"composed_ids", "composed" (n, views, dim), "target_ids",
-    "target" (m, views, dim)}; empty where there is no unlabelled target.
+    "target" (m, views, dim)}; empty where there is no unlabelled target that differs in domain.
 
     `module` is the task, `options` the recipe's features section.
     """
-    if not (rows["split"] == "unlabelled").any():
+    if not (rows["split"] == "unlabelled").any() or in_one_domain(rows):
         return {}
     side, training = domain_of(rows), rows["split"].isin(["train", "unlabelled"]).to_numpy()
     target = rows[training & (side == TARGET)]

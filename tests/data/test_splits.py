@@ -163,6 +163,37 @@ def test_rows_that_never_had_a_label() -> None:
     assert counted(result, domain="field") == {"unlabelled": 29}
 
 
+def test_rows_of_one_domain_without_a_label_are_unlabelled() -> None:
+    table = examples({"a": 20, "b": 20})
+    table.loc[::5, "label"] = None
+    result = split(table)
+    assert (result.loc[::5, "split"] == "unlabelled").all()
+    rest = result[result["label"].notna()]
+    assert set(rest["split"]) == {"train", "test"} and (rest["split"] == "test").sum() == 6
+
+
+def test_the_rest_is_unlabelled_where_asked_for() -> None:
+    table = examples({"a": 40, "b": 40})
+    plain = split(table, images_per_class=5)
+    rest = split(table, images_per_class=5, unlabelled_rest=True)
+    assert counted(rest) == {"train": 10, "test": 16, "unlabelled": 54}
+    assert rest["split"].replace({"unlabelled": "unused"}).tolist() == plain["split"].tolist()
+    assert rest.loc[rest["split"] == "unlabelled", "label"].isna().all()
+    with pytest.raises(UserError, match="unlabelled only where there is no target domain"):
+        split(two_domains(), source_domain="lab", target_domain="field", unlabelled_rest=True)
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_what_looks_like_a_test_or_validation_example_is_not_learned_from(seed: int) -> None:
+    table = with_random_groups(examples({"a": 60, "b": 60}), seed, groups=60)
+    table.loc[::6, "label"] = None
+    result = split(table, images_per_class=25, unlabelled_rest=True, seed=seed)
+    assert sides_of_groups(result).max() <= 1
+    groups = {name: set(rows["group"]) for name, rows in result.groupby("split")}
+    assert groups["val"] and not groups["unlabelled"] & (groups["val"] | groups["test"])
+    assert not result.loc[::6, "split"].isin(["train", "val", "test"]).any()
+
+
 @pytest.mark.parametrize(
     "wrong", [{"test_fraction": 1.0}, {"validation_fraction": -0.1}, {"images_per_class": -1}]
 )

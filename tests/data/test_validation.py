@@ -269,8 +269,10 @@ def test_a_table_with_missing_labels_and_extra_columns(
     (root.parent / "t.csv").write_text("\n".join(rows))
     validated(root.parent / "t.csv", tmp_path / "out")
     manifest = read_manifest(tmp_path / "out/manifest.parquet")
-    assert reasons(tmp_path / "out") == {f"photos/{c}/000.jpg": "no_label" for c in "ab"}
-    assert set(manifest["field_id"]) == {"f1", "f2", "f3", "f4"}
+    assert reasons(tmp_path / "out") == {}
+    assert manifest["label"].isna().sum() == 2
+    assert set(manifest.loc[manifest["label"].isna(), "split"]) == {"unlabelled"}
+    assert set(manifest["field_id"]) == {"f0", "f1", "f2", "f3", "f4"}
     assert set(manifest["user_width"]) == {"w"}
     assert set(manifest["width"]) == {64}
 

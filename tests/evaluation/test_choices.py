@@ -66,6 +66,23 @@ def test_a_stage_that_did_not_help_is_dropped() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("chosen", "verb"), [("self_training", "taught"), ("labelled_only", "did not")]
+)
+def test_what_unlabelled_examples_did_is_told(
+    chosen: str, verb: str, make_content: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    rows = [
+        {"kind": "labelled_only", "held_out_loss": 0.2},
+        {"kind": "self_training", "held_out_loss": 0.1},
+    ]
+    card = {"chosen": chosen, "unlabelled": 90, "candidates": rows}
+    found = choices({"teacher": {"stages": [], "semi_supervised": card}}, {})
+    assert found is not None and f"90 unlabelled examples {verb}" in found["semi_supervised"]
+    write_report(tmp_path / "report.html", make_content() | {"choices": found})
+    assert found["semi_supervised"] in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_nothing_chosen_is_nothing_shown() -> None:
     assert choices({}, {"teacher": {"test": {}}}) is None
     assert choices({"teacher": {"stages": [], "chosen": {}}}, {"baselines": {}}) is None

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from regraft.recipe.adaptation import AdaptationOptions
-from regraft.steps.adapting import AdaptedHead, adapted_head
+from regraft.steps.adapting import AdaptedHead, adapted_head, semi_supervised_head_of
 from regraft.transfer.adaptation.domains import SOURCE
 from tests.transfer.adaptation.support import blobs
 
@@ -65,3 +65,40 @@ def test_without_a_target_to_speak_of_nothing_is_adapted(
 
 def test_three_target_examples_are_enough_to_compare(tmp_path: Path) -> None:
     assert adapt(tmp_path, unlabelled=3).card["chosen"]
+
+
+def semi(folder: Path, *, domain: str = "field", kind: str = "auto", labelled: int = 30) -> Any:
+    """`semi_supervised_head_of` on photos of which `labelled` have a label."""
+    domains, truth = blobs(0.0)
+    n = len(truth)
+    known = np.arange(n) < labelled
+    rows = pd.DataFrame(
+        {
+            "id": [f"photo {number}" for number in range(n)],
+            "group": [f"group {number}" for number in range(n)],
+            "domain": np.where(known, "field", domain),
+            "split": np.where(known, "train", "unlabelled"),
+            "label": np.where(known, np.array(CLASSES)[truth], None),
+        }
+    )
+    x = domains.features[domains.domain == SOURCE][:n]
+    order = np.random.default_rng(0).permutation(n)  # the archive has its own order
+    np.savez(folder / "features.npz", ids=rows["id"].to_numpy(str)[order], averaged=x[order])
+    np.savez(folder / "views.npz", train=np.repeat(x[known][:, None], 2, axis=1))
+    options = AdaptationOptions(semi_supervised=kind).model_dump()
+    return semi_supervised_head_of(rows, CLASSES, folder, options, seed=0), x, truth
+
+
+def test_unlabelled_examples_of_the_same_domain_are_compared(tmp_path: Path) -> None:
+    found, x, truth = semi(tmp_path)
+    assert found.card["unlabelled"] == len(truth) - 30
+    assert [one["class_balance"] for one in found.card["candidates"]] == [None, 0.25, 0.5]
+    if found.head is not None:
+        assert (found.head.logits(x).argmax(1) == truth).mean() > 0.9
+    assert adapt(tmp_path).card["candidates"]  # another domain stays a case for adaptation
+
+
+def test_they_are_not_where_they_are_of_another_domain_or_it_is_off(tmp_path: Path) -> None:
+    assert semi(tmp_path, domain="lab")[0] is None
+    assert semi(tmp_path, kind="off")[0] is None
+    assert semi(tmp_path, labelled=10**6)[0] is None

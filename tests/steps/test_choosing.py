@@ -106,7 +106,7 @@ def test_nothing_moves_where_no_candidate_is_better_than_the_head(tmp_path: Path
 def test_blocks_move_for_a_gain_of_more_than_a_standard_error(
     error: float, moves: bool, tmp_path: Path
 ) -> None:
-    """Every candidate lowers the loss from 0.5 to 0.45: on few validation examples that is noise."""
+    """Every candidate lowers the loss from 0.5 to 0.45: on few examples that is noise."""
 
     def better(model: Any, options: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {"stages": [epochs([0.5], error), epochs([0.6, 0.45], error)]}

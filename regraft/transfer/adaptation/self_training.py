@@ -27,12 +27,39 @@ def answers(
 ) -> np.ndarray:
     """Probabilities (target examples, classes); known target labels stay what they are."""
     same = standardised(domains)
-    known, unknown = same.known, np.flatnonzero(same.target_labels < 0)
+    return self_trained(
+        same,
+        same.known,
+        penalty=PENALTY,
+        rounds=rounds,
+        pseudo_label_weight=pseudo_label_weight,
+        class_balance=class_balance,
+    )
+
+
+def self_trained(
+    same: Domains,
+    known: np.ndarray,
+    *,
+    penalty: float,
+    rounds: int,
+    pseudo_label_weight: float,
+    class_balance: float,
+    anchored: bool = False,
+) -> np.ndarray:
+    """The same on features that need no standardising, taught by the labelled rows `known`.
+
+    `anchored` takes the class frequencies that balance is mixed with from the first answers, not
+    from those of each round, in which a class that swallows another would confirm itself.
+    """
+    unknown = np.flatnonzero(same.target_labels < 0)
     targets, weights = same.one_hot(known), same.weights[known]
-    scores = same.scores(known, targets, weights, penalty=PENALTY)
+    scores = same.scores(known, targets, weights, penalty=penalty)
     views = _views(same, unknown)
+    first = same.target_scores(scores)[unknown].argmax(1)
+    anchor = np.bincount(first, minlength=same.classes) / len(first) if anchored else None
     for number in range(1, rounds + 1):
-        found = balanced(probabilities(same.target_scores(scores))[unknown], class_balance)
+        found = balanced(probabilities(same.target_scores(scores))[unknown], class_balance, anchor)
         believed = surest(found, share=number / rounds)
         rows = np.concatenate([views[place] for place in believed])
         labels = np.concatenate([np.full(len(views[p]), found[p].argmax()) for p in believed])
@@ -41,18 +68,22 @@ def answers(
             np.concatenate([known, rows]),
             np.concatenate([targets, np.eye(same.classes)[labels]]),
             np.concatenate([weights, np.full(len(rows), one)]),
-            penalty=PENALTY,
+            penalty=penalty,
         )
-    return balanced(probabilities(same.target_scores(scores)), class_balance)
+    return balanced(probabilities(same.target_scores(scores)), class_balance, anchor)
 
 
-def balanced(answers: np.ndarray, balance: float, *, rounds: int = 20) -> np.ndarray:
-    """Probabilities (n, classes) whose class frequencies are moved towards equal ones.
+def balanced(
+    answers: np.ndarray, balance: float, anchor: np.ndarray | None = None, *, rounds: int = 20
+) -> np.ndarray:
+    """Probabilities (n, classes) whose class frequencies are moved towards equal ones, from their
+    own or from `anchor` (classes,).
 
     >>> balanced(np.array([[0.9, 0.1], [0.6, 0.4]]), 1.0).mean(0).round(2).tolist()
     [0.5, 0.5]
     """
-    wanted = balance / answers.shape[1] + (1 - balance) * answers.mean(0)
+    own = answers.mean(0) if anchor is None else anchor
+    wanted = balance / answers.shape[1] + (1 - balance) * own
     found = np.maximum(answers, 1e-12)
     for _ in range(rounds):
         found = found * (wanted / found.mean(0))
