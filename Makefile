@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export OPENBLAS_THREAD_TIMEOUT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo test test-fast lint format lock sbom starter clean
+.PHONY: help setup data demo demo-drift test test-fast lint format lock sbom starter clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ data: setup  ## generate the example data sets (data/, tracked by data.dvc)
 
 demo: data  ## run the main job on the embedded example and print the result
 	$(BIN)/regraft run recipes/plant_disease.yaml
+
+demo-drift: data  ## the live loop: serve, drift, labels, retraining, rollback (DATA=FOLDER OPTIONS="key=value ...")
+	$(BIN)/python -m pipelines.demo_drift $(or $(DATA),data/leaves) $(OPTIONS)
 
 test: data lint  ## everything that CI checks: style, types, fast, real-data and end-to-end tests
 	$(BIN)/python -m pytest -m 'not containers'
