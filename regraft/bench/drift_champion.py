@@ -26,44 +26,66 @@ class Reference:
 
 
 class Champion:
-    """A linear probe on lab photos, its reference, and the pool it has never seen.
+    """A linear probe on lab photos, its reference, and the pool that it has never seen.
 
-    `unknown` is the lab class that it is not taught.
+    `unknown` is the lab class that it is not taught. `train` and `held_out` photos of the others
+    are drawn anew for each `seed`; with `field` so many field photos of its classes are known too
+    (in the same proportion), and `field_pool` are the others.
     """
 
-    def __init__(self, photos: Photos, seed: int) -> None:
+    def __init__(
+        self,
+        photos: Photos,
+        seed: int,
+        *,
+        train: int = TRAIN,
+        held_out: int = HELD_OUT,
+        field: int = 0,
+    ) -> None:
         self.photos = photos
-        lab = photos.tables["lab"]
-        names = sorted(lab["label"].unique())
+        names = sorted(photos.tables["lab"]["label"].unique())
         self.classes, self.unknown = names[:-1], names[-1]
         rng = np.random.default_rng(seed)
-        known = lab["label"].isin(self.classes).to_numpy()
-        order = _whole_groups(lab["group"].to_numpy(), known, rng)
-        self.train, self.held_out, self.pool = np.split(order, [TRAIN, TRAIN + HELD_OUT])
-        used = set(lab["group"].iloc[order[: TRAIN + HELD_OUT]])
-        self.pool = self.pool[~lab["group"].iloc[self.pool].isin(used).to_numpy()]
-        x = photos.embeddings["lab"]
-        self._mean, self._scale = x[self.train].mean(0), x[self.train].std(0) + 1e-6
-        self._probe = _fitted(self._standardised(x[self.train]), lab["label"].iloc[self.train])
+        taught = field * train // (train + held_out)
+        *lab, self.pool = self._dealt("lab", train, held_out, rng)
+        *fields, self.field_pool = self._dealt("field", taught, field - taught, rng)
+        self.train = lab[0]
+        self._parts = [("lab", lab[0]), ("field", fields[0]), ("lab", lab[1]), ("field", fields[1])]
+        x = self._embeddings(self._parts[:2])
+        self._mean, self._scale = x.mean(0), x.std(0) + 1e-6
+        labels = pd.concat([self.of(*part) for part in self._parts[:2]])
+        self._probe = _fitted(self._standardised(x), labels)
+
+    def _dealt(
+        self, table: str, train: int, held_out: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows to train on, to hold out, and those that share no group with either."""
+        rows = self.photos.tables[table]
+        known = rows["label"].isin(self.classes).to_numpy()
+        order = _whole_groups(rows["group"].to_numpy(), known, rng)
+        used = set(rows["group"].iloc[order[: train + held_out]])
+        pool = order[train + held_out :]
+        pool = pool[~rows["group"].iloc[pool].isin(used).to_numpy()]
+        return order[:train], order[train : train + held_out], pool
 
     def reference(self) -> Reference:
         """Training and held-out photos with the probe's answers."""
-        which = np.concatenate([self.train, self.held_out])
-        answered = self.answers([("lab", which)], name="reference")
-        table = self.photos.tables["lab"].iloc[which].reset_index(drop=True)
+        answered = self.answers(self._parts, name="reference")
+        table = pd.concat([self.photos.tables[t].iloc[rows] for t, rows in self._parts])
+        splits = ("train", "train", "test", "test")
         rows = answered.rows.assign(
             predicted=answered.rows["label"],
-            label=table["label"],
-            group=table["group"],
-            domain="lab",
-            split=np.where(np.arange(len(which)) < TRAIN, "train", "test"),
+            label=table["label"].to_numpy(),
+            group=table["group"].to_numpy(),
+            domain=table["domain"].to_numpy(),
+            split=np.repeat(splits, [len(rows) for _, rows in self._parts]),
         )
         return Reference(rows, answered.embeddings, self.classes)
 
     def answers(self, drawn: list[tuple[str, np.ndarray]], name: str) -> Sample:
         """The probe's answers to photos, given as (table, rows)."""
         tables = [self.photos.tables[t].iloc[rows] for t, rows in drawn]
-        x = np.concatenate([self.photos.embeddings[t][rows] for t, rows in drawn])
+        x = self._embeddings(drawn)
         probabilities = self._probe.predict_proba(self._standardised(x))
         best = probabilities.argmax(1)
         rows = pd.concat(tables, ignore_index=True)
@@ -84,6 +106,9 @@ class Champion:
     def of(self, table: str, rows: np.ndarray) -> pd.Series:
         """Labels of rows of a table."""
         return self.photos.tables[table]["label"].iloc[rows]
+
+    def _embeddings(self, drawn: list[tuple[str, np.ndarray]]) -> np.ndarray:
+        return np.concatenate([self.photos.embeddings[t][rows] for t, rows in drawn])
 
     def _standardised(self, x: np.ndarray) -> np.ndarray:
         return (x - self._mean) / self._scale

@@ -21,7 +21,7 @@ from regraft.progress import track
 
 _BATCH = 16
 _TAPS = 3
-_CORRUPTED = 400
+CORRUPTED = 400
 
 CORRUPTIONS = ("blur", "noise", "dark")
 """A lens out of focus (Gaussian, radius 2 of 256 pixels), a noisy sensor (standard deviation 20 of
@@ -37,21 +37,21 @@ class Photos:
     embeddings: dict[str, np.ndarray]
 
 
-def embedded(data: Path, backbone: Backbone, folder: Path) -> Photos:
-    """Every photo below lab/CLASS, those below field/CLASS of the same classes, and 400 lab photos
-    with each corruption; each photo as it is, not mirrored.
+def embedded(data: Path, backbone: Backbone, folder: Path, *, corrupted: int = CORRUPTED) -> Photos:
+    """Every photo below lab/CLASS, those below field/CLASS of the same classes, and `corrupted`
+    lab photos with each corruption; each photo as it is, not mirrored.
 
     Kept in `folder` under a key of file names, sizes and weights.
     """
     listing = _listing(data)
     facts = [[row.id, Path(str(row.path)).stat().st_size] for row in listing.itertuples()]
     weights = backbone.weights.stat().st_size if backbone.weights else 0
-    key = digest(facts, backbone.name, weights, CORRUPTIONS, 1)
+    key = digest(facts, backbone.name, weights, CORRUPTIONS, corrupted)
     store = folder / f"photos-{key}"
     parts = {name: store / f"{name}.npy" for name in ("lab", "field", *CORRUPTIONS)}
     if not all(path.is_file() for path in parts.values()):
         store.mkdir(parents=True, exist_ok=True)
-        _embed(listing, backbone, store)
+        _embed(listing, backbone, store, corrupted)
     tables = {name: pd.read_parquet(store / f"{name}.parquet") for name in parts}
     return Photos(tables, {name: np.load(path) for name, path in parts.items()})
 
@@ -67,7 +67,7 @@ def _listing(data: Path) -> pd.DataFrame:
     return listing[listing["label"].isin(taught)].reset_index(drop=True)
 
 
-def _embed(listing: pd.DataFrame, backbone: Backbone, store: Path) -> None:
+def _embed(listing: pd.DataFrame, backbone: Backbone, store: Path, corrupted: int) -> None:
     from regraft.backbones.encoder import Encoder
     from regraft.backbones.loading import load_pretrained
 
@@ -78,7 +78,7 @@ def _embed(listing: pd.DataFrame, backbone: Backbone, store: Path) -> None:
         domain: _grouped(listing[listing["domain"] == domain].reset_index(drop=True))
         for domain in ("lab", "field")
     }
-    drawn = np.random.default_rng(0).permutation(len(domains["lab"]))[:_CORRUPTED]
+    drawn = np.random.default_rng(0).permutation(len(domains["lab"]))[:corrupted]
     for name in ("lab", "field", *CORRUPTIONS):
         own = domains.get(name, domains["lab"].iloc[drawn])
         own = own.assign(lab_row=drawn if name in CORRUPTIONS else -1).reset_index(drop=True)

@@ -9,12 +9,14 @@ photos: there are more windows than photos.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 
 from regraft.bench.drift_champion import Champion
 from regraft.bench.drift_photos import CORRUPTIONS
+from regraft.errors import UserError
 from regraft.monitoring.samples import Sample
 
 Drawn = list[tuple[str, np.ndarray]]
@@ -26,19 +28,38 @@ _PRIOR, _NEW_CLASS, _GRADUAL = 0.5, 0.3, 10
 
 @dataclass(frozen=True)
 class Stream:
-    """How the windows after the start of a shift are drawn; `shifted` is False for none at all."""
+    """How the windows after the start of a shift are drawn; `shifted` is False for none at all.
+    `knows_field`: the champion has learned field photos too. `seed` keeps the draws of one kind
+    the same when others are left out.
+    """
 
     name: str
     what: str
     draw: Draw = field(repr=False)
     windows: int = 6
     shifted: bool = True
+    knows_field: bool = False
+    seed: int = 0
+
+
+def chosen_streams(pattern: str, calm_windows: int) -> list[Stream]:
+    """The kinds whose name fits the pattern. Raises UserError if none does."""
+    kinds = streams(calm_windows)
+    found = [kind for kind in kinds if fnmatchcase(kind.name, pattern)]
+    if not found:
+        raise UserError(
+            "no kind of stream has such a name",
+            where="--only",
+            got=pattern,
+            expected=" | ".join(kind.name for kind in kinds),
+        )
+    return found
 
 
 def streams(calm_windows: int = 50) -> list[Stream]:
     """Every kind of stream; that without a shift has `calm_windows` windows."""
     corrupted = [Stream(kind, f"every photo with {kind}", _corrupted(kind)) for kind in CORRUPTIONS]
-    return [
+    kinds = [
         Stream("no shift", "lab photos", _calm, calm_windows, shifted=False),
         Stream("sudden", "field photos of known classes", _sudden),
         Stream("gradual", f"field photos, {100 // _GRADUAL} % more in each window", _gradual,
@@ -46,7 +67,10 @@ def streams(calm_windows: int = 50) -> list[Stream]:
         Stream("class prior", f"one class makes {_PRIOR:.0%}", _prior),
         *corrupted,
         Stream("new class", f"{_NEW_CLASS:.0%} of a class never learned", _new_class),
+        Stream("known field", "only field photos, to a champion that knows lab and field",
+               _known_field, windows=2, shifted=False, knows_field=True),
     ]  # fmt: skip
+    return [replace(kind, seed=1000 * number) for number, kind in enumerate(kinds)]
 
 
 def windows_of(
@@ -81,6 +105,10 @@ def _field(champion: Champion, rng: np.random.Generator) -> np.ndarray:
 
 def _sudden(champion: Champion, number: int, rng: np.random.Generator) -> Drawn:
     return [("field", _field(champion, rng)[:100])]
+
+
+def _known_field(champion: Champion, number: int, rng: np.random.Generator) -> Drawn:
+    return [("field", rng.permutation(champion.field_pool)[:100])]
 
 
 def _gradual(champion: Champion, number: int, rng: np.random.Generator) -> Drawn:

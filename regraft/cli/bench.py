@@ -134,6 +134,7 @@ def strategies(**options: Any) -> None:
 @click.option(
     "--labels", default=20, show_default=True, type=click.IntRange(0), help="Labels per window."
 )
+@click.option("--only", default="*", metavar="GLOB", help="Only kinds of streams of such a name.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of rows.")
 def drift(
     overrides: tuple[str, ...],
@@ -143,6 +144,7 @@ def drift(
     repetitions: int,
     calm_windows: int,
     labels: int,
+    only: str,
     as_json: bool,
 ) -> None:
     """Measure the false-alarm rate and the detection delay of the monitors on streams of photos.
@@ -151,7 +153,7 @@ def drift(
     embedded once and kept in --out; the streams are drawn from them.
     """
     from regraft.bench.drift import measure_streams, photos_of
-    from regraft.bench.drift_streams import streams
+    from regraft.bench.drift_streams import chosen_streams
     from regraft.cli.tables import drift_table
     from regraft.recipe.loading import apply_override, check_options
     from regraft.recipe.monitoring import MonitoringOptions
@@ -168,7 +170,7 @@ def drift(
         photos,
         options=options,
         repetitions=repetitions,
-        kinds=streams(calm_windows),
+        kinds=chosen_streams(only, calm_windows),
         labels=labels,
     )
     click.echo(json.dumps(rows, indent=2) if as_json else drift_table(rows))

@@ -159,27 +159,36 @@ def _dict(value: Any) -> dict[str, Any]:
 
 
 def drift_table(rows: list[dict[str, Any]]) -> str:
-    """The lines of `regraft bench drift`, and below which monitor fired in how many windows."""
+    """The lines of `regraft bench drift`, and below which monitor fires
+    in how many windows, and how soon each would alarm if it were the only one."""
     lines = [
         f"{'stream':<12} {'windows':>7}  {'shifted (95 %)':<22} {'alarmed (95 %)':<22} "
         f"{'streams alarmed':<22} {'delay':>5}  {'within 2 windows'}"
     ]
     for row in rows:
-        delay = row.get("delay")
         soon = _share(row["soon"]) if "soon" in row else ""
         lines.append(
             f"{row['stream']:<12} {row['windows']:>7}  {_share(row['shifted_windows']):<22} "
             f"{_share(row['alarmed_windows']):<22} {_share(row['alarmed_streams']):<22} "
-            f"{'-' if delay is None else format(delay, 'g'):>5}  {soon}".rstrip()
+            f"{_windows(row.get('delay')):>5}  {soon}".rstrip()
         )
     names = list(rows[0]["seen_by"])
     lines += ["", f"{'fired in':<12} " + " ".join(f"{name:>12}" for name in names)]
     for row in rows:
         shares = " ".join(f"{row['seen_by'].get(name, 0):>12.1%}" for name in names)
         lines.append(f"{row['stream']:<12} {shares}")
+    lines += ["", f"{'delay alone':<12} " + " ".join(f"{name:>12}" for name in names)]
+    for row in rows:
+        if "delay_alone" in row:
+            delays = " ".join(f"{_windows(row['delay_alone'].get(name)):>12}" for name in names)
+            lines.append(f"{row['stream']:<12} {delays}")
     return "\n".join(lines)
 
 
 def _share(value: dict[str, Any]) -> str:
     low, high = value["interval"]
     return f"{value['share']:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _windows(delay: float | None) -> str:
+    return "-" if delay is None else format(delay, "g")

@@ -15,6 +15,7 @@ import pandas as pd
 from regraft.data.files import atomic_write
 from regraft.monitoring import checking, drift, retrainings, state
 from regraft.monitoring.baseline import Baseline, baseline
+from regraft.monitoring.log_folder import log_folder as prediction_log
 from regraft.monitoring.monitors import Test
 from regraft.monitoring.report import write_drift_report
 from regraft.monitoring.samples import Sample
@@ -24,7 +25,6 @@ from regraft.monitoring.windows import cut, from_files, from_log, unseen
 from regraft.progress import note, track
 from regraft.recipe.monitoring import MonitoringOptions
 from regraft.recipe.retraining import RetrainingOptions
-from regraft.registry import store
 
 DRIFT, REPORT, WINDOW, EMBEDDINGS = "drift.json", "report.html", "window.parquet", "embeddings.npy"
 
@@ -113,8 +113,7 @@ def _of_log(
     since: str,
     folder: str | Path,
 ) -> _Looked:
-    folder = Path(folder or store.home() / "log" / name)
-    log = from_log(folder, version=base.version, since=since or None)
+    log = from_log(Path(folder or prediction_log(name)), version=base.version, since=since or None)
     shifted: set[str] = set()
     if not since:
         shifted = _ids_of_last_shifted(known.of_version(base.version))

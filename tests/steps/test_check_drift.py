@@ -16,6 +16,9 @@ import pandas as pd
 import pytest
 
 from regraft.monitoring import state
+from regraft.monitoring.log_folder import log_folder
+from regraft.monitoring.prediction_log import PredictionLog
+from regraft.monitoring.record import Record
 from regraft.monitoring.samples import Sample
 from regraft.steps import check_drift as step
 from regraft.steps.check_drift import check_drift
@@ -172,6 +175,49 @@ def test_snapshots_are_added_to_one_project_over_time(log: Log, tmp_path: Path) 
     (project,) = workspace.list_projects()
     assert project.name == "m"
     assert len(workspace.list_runs(project.id)) == 2
+
+
+def logged(sample: Sample, version: str = "3") -> list[Record]:
+    return [
+        Record(
+            id=row["id"], time=row["time"], model="m", version=version, role="champion",
+            input_hash=row["id"], label=row["label"], confidence=row["confidence"],
+            probabilities={k[2:]: v for k, v in row.items() if k.startswith("p:")},
+            statistics={k[5:]: v for k, v in row.items() if k.startswith("stat_")},
+            embedding=sample.embeddings[number],
+        )
+        for number, row in enumerate(sample.rows.to_dict("records"))
+    ]  # fmt: skip
+
+
+def test_through_the_prediction_log_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGRAFT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(step, "_reference", lambda name: reference())
+    assert check(tmp_path)["reason"] == "nothing to judge: 0 new answers, a window has 100"
+    log = PredictionLog(log_folder("m"), max_bytes=50_000_000, segment_rows=70)
+    log.append(logged(window(100, seed=1)))
+    log.append(logged(window(150, seed=2, embeddings=1.0)))
+    log.append(logged(window(100, seed=3, embeddings=9.0), version="2"))
+    found = check(tmp_path)
+    assert [w["shifted"] for w in found["windows"]] == [False, True]
+    assert found["waiting"] == 50
+    log.append(logged(window(50, seed=4, embeddings=1.0)))
+    log.close()
+    found = check(tmp_path)
+    assert found["drifted"] and len(found["windows"]) == 1
+    assert len(pd.read_parquet(tmp_path / "window.parquet")) == 200
+
+
+def test_a_folder_instead_of_the_log_decides_alone(
+    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = window(100, embeddings=1.0)
+    monkeypatch.setattr(step, "_of_files", lambda name, base, path: given)
+    found = check(tmp_path, window="photos")
+    assert found["drifted"] and "one window was given and decides" in found["reason"]
+    assert state.read("m").windows == []
+    given.rows["input_hash"] = [f"{k}" for k in range(100)]
+    assert check(tmp_path, window="photos")["report_id"] != found["report_id"]
 
 
 _KILLED = """
