@@ -13,6 +13,7 @@ import click
 from regraft import __version__
 from regraft.cli.bench import bench
 from regraft.cli.cluster import runs, submit
+from regraft.cli.erase import erase
 from regraft.cli.feedback import feedback
 from regraft.cli.monitor import monitor, schedule, watch
 from regraft.cli.serve import serve
@@ -210,6 +211,7 @@ cli.add_command(monitor)
 cli.add_command(schedule)
 cli.add_command(watch)
 cli.add_command(feedback)
+cli.add_command(erase)
 
 
 @cli.command()

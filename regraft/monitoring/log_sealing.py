@@ -22,7 +22,7 @@ from regraft.monitoring.log_folder import (
 from regraft.monitoring.record import parsed
 from regraft.monitoring.segments import read_columns, table_of, write_segment
 
-_KEYS = ("id", "input_hash", "input_path")
+KEYS = ("id", "input_hash", "input_path")
 
 
 def rotate(folder: Path, held: Held) -> None:
@@ -68,11 +68,11 @@ def make_room(lock: LogLock, *, goal_bytes: int) -> None:
     inputs and the labels that no other record needs."""
     folder = lock.folder
     with sealing(folder):
-        sealed = {path: read_columns(path, _KEYS) for path in segments(folder)}
+        sealed = {path: read_columns(path, KEYS) for path in segments(folder)}
         references = Counter(name for keys in sealed.values() for name in set(keys["input_path"]))
         damaged = sorted(folder.glob(f"*{CORRUPT}"))
         with lock.held() as held:  # nobody appends, so no input waits for its record
-            tails = pd.concat([_keys(path) for path in [folder / TAIL, *rotated_tails(folder)]])
+            tails = pd.concat([keys_of(path) for path in [folder / TAIL, *rotated_tails(folder)]])
             references.update(set(tails["input_path"]))
             strays = set(kept_inputs.listed(folder)) - set(references)
             _unlink_strays(folder, strays)
@@ -85,7 +85,7 @@ def make_room(lock: LogLock, *, goal_bytes: int) -> None:
                 names = set(sealed.pop(path)["input_path"]) if path in sealed else set()
                 references.subtract(names)
                 total -= kept_inputs.remove(folder, [n for n in names if not references[n]])
-            labels_file.compact(folder, _known([*sealed.values(), tails]))
+            labels_file.compact(folder, known_keys([*sealed.values(), tails]))
             held.counters.used = bytes_of(folder)
             held.counters.rotated_at = min(held.counters.rotated_at, held.counters.used)
             held.save()
@@ -96,10 +96,12 @@ def _unlink_strays(folder: Path, names: set[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _keys(path: Path) -> pd.DataFrame:
+def keys_of(path: Path) -> pd.DataFrame:
+    """id, input_hash and input_path of the records in a tail."""
     values = [fields for _, fields in parsed(content_of(path)).values]
-    return pd.DataFrame({name: [fields[name] for fields in values] for name in _KEYS})
+    return pd.DataFrame({name: [fields[name] for fields in values] for name in KEYS})
 
 
-def _known(tables: list[pd.DataFrame]) -> set[labels_file.Key]:
-    return {(kind, value) for table in tables for kind in _KEYS[:2] for value in table[kind]}
+def known_keys(tables: list[pd.DataFrame]) -> set[labels_file.Key]:
+    """What labels of these records may be about."""
+    return {(kind, value) for table in tables for kind in KEYS[:2] for value in table[kind]}
