@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from regraft import __version__
+from regraft.cli import champions
 from regraft.cli.bench import bench
 from regraft.cli.cluster import runs, submit
 from regraft.cli.erase import erase
@@ -107,21 +108,6 @@ def predict(name: str, inputs: tuple[str, ...], as_json: bool, test_time: str | 
         click.echo(f"{value}\t{found['label']}\t{found['confidence']:.3f}")
 
 
-@cli.command()
-@click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
-def history(name: str, as_json: bool) -> None:
-    """Show every decision of the gate on NAME, oldest first."""
-    from regraft.registry.champions import history as decisions
-
-    entries = [entry.as_dict() for entry in decisions(name)]
-    if as_json:
-        click.echo(json.dumps(entries, indent=2))
-        return
-    for entry in entries:
-        click.echo(f"{entry['time']}  {entry['outcome']:<8}  {entry['reason']}")
-
-
 @cli.command(name="add-class")
 @click.argument("name")
 @click.argument("label")
@@ -206,6 +192,8 @@ def export(name: str, file: str, as_json: bool, **options: Any) -> None:
 cli.add_command(bench)
 cli.add_command(submit)
 cli.add_command(runs)
+for verb in (champions.history, champions.promote, champions.rollback, champions.pin):
+    cli.add_command(verb)
 cli.add_command(serve)
 cli.add_command(monitor)
 cli.add_command(schedule)

@@ -115,9 +115,12 @@ def decide(
     return Decision("promote", reason, interval, tuple(checks))
 
 
-def held(decision: Decision, check: Check) -> Decision:
-    """The same decision after a further check that did not pass."""
-    return Decision("hold", check.words, decision.interval, (*decision.checks, check))
+def with_check(decision: Decision, check: Check) -> Decision:
+    """The same decision after a further check, which holds the candidate if it did not pass."""
+    checks = (*decision.checks, check)
+    if check.passed:
+        return Decision(decision.outcome, decision.reason, decision.interval, checks)
+    return Decision("hold", check.words, decision.interval, checks)
 
 
 def _reason(failed: list[Check]) -> str:

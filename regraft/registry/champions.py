@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from regraft.errors import UserError
+from regraft.evaluation.gate import Check
+from regraft.progress import note
 from regraft.registry import ledger, store, versions
 from regraft.registry.ledger import Entry
 from regraft.registry.lock import locked
 
+Verify = Callable[[str, str], Check]
 
+
+@store.available()
 def promote(
-    name: str, version: str, *, reason: str, triggered_by: str = "regraft promote"
+    name: str,
+    version: str,
+    *,
+    reason: str,
+    triggered_by: str = "regraft promote",
+    verify: Verify | None = None,
 ) -> Entry:
     """Make a version champion by hand, past the gate, and return the ledger's entry.
 
-    Raises `UserError` when the version is unknown, unfinished or champion already.
+    `verify(name, version)` is asked first whether the version can be served at all. A call that
+    was killed is finished by the next one. Raises `UserError` when the version is unknown,
+    unfinished, champion already or not fit to serve, and when there is no reason.
     """
+    if not reason.strip():
+        raise UserError("a promotion by hand needs a reason", fix="--reason TEXT")
     with locked(name):
-        repair(name)
-        versions.resolve(f"{name}/{version}")
-        return _move_by_hand(name, str(version), "promote", reason, triggered_by)
+        settled = repair(name)
+        target = versions.resolve(f"{name}/{version}").version
+        resumed = interrupted(settled, "promote", target)
+        if resumed is not None:
+            return resumed
+        _refuse_champion(name, target)
+        if verify is not None:
+            _refuse_unfit(verify(name, target))
+        return settle(by_hand(name, target, "promote", reason, triggered_by))
 
 
+@store.available()
 def rollback(
     name: str,
     to: str | None = None,
@@ -33,17 +54,21 @@ def rollback(
 ) -> Entry:
     """Make the champion before the present one (or version `to`) champion again.
 
-    Repeated, it goes further back, never forth. Raises `UserError` when there is nothing to go
-    back to.
+    Repeated, it goes further back, never forth; a call that was killed is finished by the next
+    one. Raises `UserError` when there is nothing to go back to.
     """
     with locked(name):
-        repair(name)
+        settled = repair(name)
         versions.resolve(name)
-        target = str(to) if to is not None else _before(name)
-        versions.resolve(f"{name}/{target}")
-        return _move_by_hand(name, target, "rollback", reason or "by hand", triggered_by)
+        resumed = interrupted(settled, "rollback", to)
+        if resumed is not None:
+            return resumed
+        target = versions.resolve(f"{name}/{to if to is not None else _before(name)}").version
+        _refuse_champion(name, target)
+        return settle(by_hand(name, target, "rollback", reason or "by hand", triggered_by))
 
 
+@store.available()
 def history(name: str) -> list[Entry]:
     """Every decision about the model, oldest first. Raises `UserError` for an unknown model."""
     written = ledger.entries(name)
@@ -62,15 +87,27 @@ def repair(name: str) -> list[Entry]:
     return [settle(entry) for entry in open_entries]
 
 
+def interrupted(settled: Sequence[Entry], outcome: str, version: str | None = None) -> Entry | None:
+    """Of the entries that `repair` settled the one that the same command wrote before it was
+    killed: doing it again would roll back twice, or complain that it is done."""
+    for entry in reversed(settled):
+        same = entry.outcome == outcome and version in {None, entry.candidate_version}
+        if same and not entry.by_gate and entry.state == ledger.DONE:
+            note(f"finished the {outcome} that was interrupted")
+            return entry
+    return None
+
+
 def settle(entry: Entry) -> Entry:
     """Carry out a written entry: move the alias if it says so, then mark it done.
 
-    Safe to repeat. A champion other than the one the entry was decided against makes it void.
+    Safe to repeat. A champion other than the one the entry was decided against makes it void, and
+    so does a pin that was set meanwhile if it is the gate that wants to move.
     """
     now = versions.champion(entry.model)
     state, outcome = ledger.DONE, entry.outcome
     if entry.moves and now != entry.candidate_version:
-        if now == entry.champion_version:
+        if now == entry.champion_version and not _is_pinned_against(entry):
             _set_alias(entry)
         else:
             state, outcome = ledger.SUPERSEDED, "hold"
@@ -101,22 +138,38 @@ def _set_alias(entry: Entry) -> None:
     client.set_registered_model_alias(entry.model, versions.CHAMPION, entry.candidate_version)
 
 
-def _move_by_hand(name: str, version: str, outcome: str, reason: str, triggered_by: str) -> Entry:
-    now = versions.champion(name)
-    if now == version:
-        raise UserError(f"version {version} of {name!r} is champion already")
-    entry = ledger.append(
+def _is_pinned_against(entry: Entry) -> bool:
+    return entry.by_gate and ledger.pin_in_force(ledger.entries(entry.model)) is not None
+
+
+def by_hand(name: str, version: str, outcome: str, reason: str, triggered_by: str) -> Entry:
+    """Write down what a person wants; it is not carried out yet."""
+    tags = store.connect().get_model_version(name, version).tags
+    return ledger.append(
         Entry(
             model=name,
             outcome=outcome,
             candidate_version=version,
-            champion_version=now,
+            champion_version=versions.champion(name),
             reason=reason,
             run_key=uuid.uuid4().hex,
+            code_version=tags.get("regraft.code_version", ""),
+            data_version=tags.get("regraft.data_version", ""),
             triggered_by=triggered_by,
         )
     )
-    return settle(entry)
+
+
+def _refuse_champion(name: str, version: str) -> None:
+    if versions.champion(name) == version:
+        raise UserError(f"version {version} of {name!r} is champion already")
+
+
+def _refuse_unfit(check: Check) -> None:
+    if not check.passed:
+        raise UserError(
+            "this version cannot be served", got=check.words, fix="train it again, or take another"
+        )
 
 
 def _before(name: str) -> str:

@@ -12,8 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from regraft.evaluation.gate import Decision, Rules, decide
-from regraft.registry import champions, ledger, packaging, store, versions
+from regraft.evaluation.gate import Decision, Rules, decide, with_check
+from regraft.registry import champions, fresh_process, ledger, packaging, store, versions
+from regraft.registry.champions import Verify
 from regraft.registry.ledger import Entry
 from regraft.registry.lock import locked
 from regraft.registry.versions import Reference
@@ -22,6 +23,7 @@ Compare = Callable[[Path, Reference], Mapping[str, Any]]
 _ATTEMPTS = 3
 
 
+@store.available()
 def register(
     *,
     name: str,
@@ -34,6 +36,7 @@ def register(
     compare: Compare,
     rules: Rules | None = None,
     probe: Mapping[str, float] | None = None,
+    verify: Verify | None = None,
     code_version: str = "",
     data_version: str = "",
     triggered_by: str = "regraft run",
@@ -46,7 +49,10 @@ def register(
     `candidate`, `floor`, `majority_accuracy`, `rules` and `probe` go to
     `regraft.evaluation.gate.decide`. `compare(folder, reference)` gets the champion's model folder
     and version, scores it on the candidate's own test examples and returns what `decide` calls the
-    comparison; it is not called while there is no champion.
+    comparison; it is not called while there is no champion. A candidate that the gate would
+    promote must first answer in a fresh process (`verify(name, version)`, by default
+    `fresh_process.verify`); one that does not is held, and so is every one while the champion is
+    pinned.
 
     Returns the decision of summary.json: outcome, reason, interval, checks, candidate_version and
     champion_version (the champion that was met, None for the first), plus champion_after, run_id
@@ -80,9 +86,13 @@ def register(
                 comparison=comparison,
                 rules=rules or Rules(),
                 probe=probe,
+                pinned=_pin(name),
             )
 
         champion, decision = _meet_champion(name, compare, judge)
+        if decision.outcome in ledger.MOVES:
+            check = (verify or fresh_process.verify)(name, version)
+            decision = with_check(decision, check)
         entry = ledger.append(
             Entry(
                 model=name,
@@ -118,6 +128,12 @@ def _meet_champion(
     raise RuntimeError(f"the champion of {name!r} changed {_ATTEMPTS} times during the comparison")
 
 
+def _pin(name: str) -> str:
+    """Why the champion must stay, '' if it need not."""
+    pin = ledger.pin_in_force(ledger.entries(name))
+    return f"{pin.reason} (since {pin.time[:16].replace('T', ' ')} UTC)" if pin else ""
+
+
 def _finish(entry: Entry) -> dict[str, Any]:
     """Note the decision on the run, for who reads MLflow's pages, and return it."""
     from mlflow.entities import RunTag
@@ -133,7 +149,7 @@ def _summary(entry: Entry) -> dict[str, Any]:
     outcome, reason = entry.outcome, entry.reason
     if entry.state == ledger.SUPERSEDED:
         outcome = "hold"
-        reason = f"the champion was changed by someone else before this took effect: {reason}"
+        reason = f"the champion was changed or pinned before this took effect: {reason}"
     return {
         "outcome": outcome,
         "reason": reason,

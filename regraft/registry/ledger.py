@@ -10,7 +10,7 @@ back and promoted again, each time an entry of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "regraft/ledger"
 INTENDED, DONE, SUPERSEDED = "intended", "done", "superseded"
+PIN, RELEASE = "pin", "release"
+MOVES = ("first", "promote", "rollback")
 _PREFIX = "regraft.ledger."
 _MODEL = f"{_PREFIX}model"
 _LONGEST = 5000  # characters of one tag; a server refuses more
@@ -33,7 +35,7 @@ class Entry:
     """One decision. `champion_version` is the champion before it, None when there was none."""
 
     model: str
-    outcome: str  # first, promote, hold or rollback
+    outcome: str  # first, promote, hold, rollback, pin or release
     candidate_version: str
     champion_version: str | None
     reason: str
@@ -52,7 +54,13 @@ class Entry:
     @property
     def moves(self) -> bool:
         """Does the entry make its candidate the champion?"""
-        return self.outcome != "hold"
+        return self.outcome in MOVES
+
+    @property
+    def champion_after(self) -> str | None:
+        """The champion once the entry is carried out."""
+        carried_out = self.moves and self.state != SUPERSEDED
+        return self.candidate_version if carried_out else self.champion_version
 
     @property
     def by_gate(self) -> bool:
@@ -117,6 +125,12 @@ def entries(model: str) -> list[Entry]:
 def find(model: str, run_key: str) -> Entry | None:
     """The entry that a run wrote about a model."""
     return next((entry for entry in entries(model) if entry.run_key == run_key), None)
+
+
+def pin_in_force(known: Sequence[Entry]) -> Entry | None:
+    """The entry that pins the champion, None if the last word on it was a release."""
+    said = [entry for entry in known if entry.outcome in {PIN, RELEASE}]
+    return said[-1] if said and said[-1].outcome == PIN else None
 
 
 def _tags(entry: Entry) -> dict[str, str]:

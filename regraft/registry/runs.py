@@ -29,6 +29,7 @@ _METRICS_PER_BATCH = 900  # the server takes 1,000 items in one request
 _PARAMETERS_PER_BATCH = 100
 
 
+@store.available()
 def log_pipeline_run(
     *,
     experiment: str,

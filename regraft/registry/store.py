@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
+_ARTIFACTS = "artifacts"
 _SECONDS_TO_ANSWER = 5.0
 _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -90,7 +91,23 @@ def _client(uri: str) -> MlflowClient:
             fix="unset it to use the SQLite file in .regraft",
         )
     with quiet(), _one_at_a_time(uri):
+        if is_local(uri):
+            _refuse_lost_database(uri)
         return _open(uri)
+
+
+def _refuse_lost_database(uri: str) -> None:
+    """A new database beside the artifacts of an old one would begin with no champion at all."""
+    file, artifacts = Path(uri.removeprefix(_SQLITE)), store_folder(uri) / _ARTIFACTS
+    is_there = file.is_file() and file.stat().st_size > 0
+    if not is_there and artifacts.is_dir() and any(artifacts.iterdir()):
+        raise UserError(
+            "the database of the registry is gone",
+            where=str(file),
+            got=f"none, but there are models in {artifacts}",
+            expected="the file that knows which of them is champion",
+            fix="put it back and run the same command again, or move the artifacts away",
+        )
 
 
 def _check_server(uri: str) -> None:
@@ -146,6 +163,41 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
 
 
 @contextmanager
+def available() -> Iterator[None]:
+    """Turn a store that is locked or gone into one `UserError`, without MLflow's tracebacks.
+
+    MLflow has waited by then (20 s for a locked SQLite file). Every command that writes can be
+    called again: it finishes what it had begun.
+    """
+    from mlflow.exceptions import MlflowException
+
+    logger = logging.getLogger("mlflow.store.db.utils")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except MlflowException as error:
+        if not _is_out_of_reach(error):
+            raise
+        raise UserError(
+            "the registry cannot be used at the moment",
+            where=tracking_uri(),
+            got=str(error).splitlines()[0][:300],
+            expected="a database or server that is there, writable and not locked",
+            fix="see what holds it or bring it back, then run the same command again: it finishes "
+            "what it had begun, nothing is lost",
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _is_out_of_reach(error: Any) -> bool:
+    """A database that is locked or gone, or a server that stopped answering."""
+    lost = "API request to" in str(error) and "failed with exception" in str(error)
+    return error.error_code == "TEMPORARILY_UNAVAILABLE" or lost
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Hold back MLflow's start-up chatter, progress bars and links; warnings still show."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
@@ -185,7 +237,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 def _artifacts(uri: str) -> str | None:
     """Only a local store needs telling; a server has its own artifact root."""
-    return (store_folder(uri) / "artifacts").as_uri() if is_local(uri) else None
+    return (store_folder(uri) / _ARTIFACTS).as_uri() if is_local(uri) else None
 
 
 def all_pages(search: Any, **arguments: Any) -> list[Any]:

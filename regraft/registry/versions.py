@@ -111,6 +111,7 @@ def champion(name: str) -> str | None:
     return _alias(store.connect(), name, CHAMPION)
 
 
+@store.available()
 def resolve(reference: str) -> Reference:
     """The version meant by `NAME` (its champion), `NAME@ALIAS` or `NAME/VERSION`.
 
@@ -151,9 +152,16 @@ def model_folder(name: str, version: str) -> Iterator[Path]:
 
     A local store is read in place; from a server the files are downloaded and removed afterwards.
     """
+    with package_folder(name, version) as package:
+        yield packaging.artifact_folder(package)
+
+
+@contextmanager
+def package_folder(name: str, version: str) -> Iterator[Path]:
+    """The whole MLflow model of a version as a local folder, as `model_folder` does."""
     source = store.connect().get_model_version_download_uri(name, version)
     with tempfile.TemporaryDirectory(prefix="regraft-model-") as temporary:
-        yield packaging.artifact_folder(_fetch(f"{name}/{version}", source, temporary))
+        yield _fetch(f"{name}/{version}", source, temporary)
 
 
 def _fetch(reference: str, source: str, temporary: str) -> Path:
@@ -290,7 +298,7 @@ def _without_alias(client: MlflowClient, name: str, alias: str) -> UserError:
     return UserError(
         f"model {name!r} has no champion: no version passed the gate so far",
         expected=_listed([f"{name}/{number}" for number in versions]),
-        fix=f"regraft promote {name} VERSION, or name a version as {name}/VERSION",
+        fix=f"regraft promote {name} VERSION --reason TEXT, or name a version as {name}/VERSION",
     )
 
 

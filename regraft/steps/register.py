@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def register_model(
     from regraft.evaluation.content import with_outcome
     from regraft.evaluation.gate import Rules
     from regraft.evaluation.report import write_report
+    from regraft.registry import fresh_process
     from regraft.registry.decision import register
     from regraft.registry.runs import log_pipeline_run
 
@@ -87,6 +89,7 @@ def register_model(
         ),
         rules=Rules(**{name: gate[name] for name in Rules.__dataclass_fields__}),
         probe=_source_of_probe(metrics, served),
+        verify=partial(fresh_process.verify, timeout_seconds=gate["fresh_process_seconds"]),
         code_version=versions["code_version"],
         data_version=versions["data_version"],
         triggered_by=triggered_by,

@@ -17,8 +17,8 @@ from regraft.cli import main as command_line
 from regraft.errors import UserError
 
 VERBS = [
-    "run", "recipe", "predict", "history", "add-class", "export", "sequence", "compile", "pretrain",
-    "bench",
+    "run", "recipe", "predict", "history", "promote", "rollback", "pin",
+    "add-class", "export", "sequence", "compile", "pretrain", "bench",
 ]  # fmt: skip
 RECIPE = Path(__file__).parents[2] / "recipes" / "plant_disease.yaml"
 
@@ -108,6 +108,11 @@ def test_show_fills_in_the_defaults_and_can_be_read_again(regraft: Any, tmp_path
         (["predict", "nobody", "x.jpg"], ["nobody"]),
         (["predict", "a/b/c", "x.jpg"], ["a/b/c"]),
         (["history", "nobody"], ["nobody"]),
+        (["promote", "nobody", "1"], ["--reason"]),
+        (["promote", "nobody", "1", "--reason", " "], ["needs a reason"]),
+        (["promote", "nobody", "1", "--reason", "x"], ["nobody"]),
+        (["rollback", "nobody"], ["nobody"]),
+        (["pin", "nobody"], ["nobody"]),
         (["predict", "nobody"], ["INPUT"]),
         (["run"], ["RECIPE"]),
         (["runn"], ["runn"]),

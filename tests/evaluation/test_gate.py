@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regraft.errors import UserError
-from regraft.evaluation.gate import Check, Rules, decide, held
+from regraft.evaluation.gate import Check, Rules, decide, with_check
 from regraft.evaluation.metrics import classification_metrics
 from regraft.evaluation.paired_bootstrap import paired_bootstrap
 from regraft.evaluation.pairs import pair
@@ -219,7 +219,8 @@ def test_further_failures_are_named_in_the_reason() -> None:
 
 def test_a_later_check_turns_a_promotion_into_a_hold() -> None:
     late = Check("fresh process", False, None, None, "does not load")
-    decision = held(judged(), late)
+    assert with_check(judged(), Check("fresh process", True, 1.0, 9.0, "")).outcome == "promote"
+    decision = with_check(judged(), late)
     assert (decision.outcome, decision.reason) == ("hold", "does not load")
     assert decision.checks[-1] == late
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
+from regraft.evaluation.gate import Check
 from regraft.registry import decision, runs, store
 from regraft.registry.decision import Compare
 from regraft.registry.versions import Reference
@@ -76,6 +78,11 @@ def never(folder: Path, reference: Reference) -> dict[str, Any]:
     raise AssertionError("there is no champion to compare with")
 
 
+def answers(name: str, version: str) -> Check:
+    """The fake task is not known to another process."""
+    return Check("fresh process", True, 1.0, 300.0, "answered")
+
+
 def register(
     run_key: str, folder: Path, compare: Compare = better, **changes: Any
 ) -> dict[str, Any]:
@@ -90,5 +97,21 @@ def register(
         "majority_accuracy": 0.2,
         "compare": compare,
         "packages": ("numpy",),
+        "verify": answers,
     }
     return decision.register(**(arguments | changes))
+
+
+class Killed(BaseException):
+    """Like a kill, no handler of the code under test catches it."""
+
+
+def die_after(module: Any, name: str, patch: pytest.MonkeyPatch) -> None:
+    """Whoever calls this function ends right after it."""
+    original = getattr(module, name)
+
+    def die(*arguments: Any, **named: Any) -> None:
+        original(*arguments, **named)
+        raise Killed
+
+    patch.setattr(module, name, die)

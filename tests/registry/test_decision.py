@@ -14,7 +14,7 @@ from regraft.errors import UserError
 from regraft.registry import champions, decision, ledger, packaging, store, versions
 from regraft.registry.versions import Reference
 
-from .support import COUNTS, better, equal, never, register, scores, write_model
+from .support import COUNTS, Killed, better, die_after, equal, never, register, scores, write_model
 
 
 def assert_consistent(*, versions_expected: int) -> None:
@@ -129,10 +129,6 @@ def test_champion_that_changes_at_the_last_moment_stands(
     assert versions.champion("plants") == "2"
 
 
-class Killed(BaseException):
-    """Like a kill, no handler of the code under test catches it."""
-
-
 STAGES: list[tuple[Any, str]] = [
     (versions, "_logged_model"),
     (versions, "_upload"),
@@ -145,16 +141,6 @@ STAGES: list[tuple[Any, str]] = [
     (ledger, "mark"),
     (decision, "_finish"),
 ]
-
-
-def die_after(module: Any, name: str, patch: pytest.MonkeyPatch) -> None:
-    original = getattr(module, name)
-
-    def die(*arguments: Any, **named: Any) -> None:
-        original(*arguments, **named)
-        raise Killed
-
-    patch.setattr(module, name, die)
 
 
 @pytest.mark.parametrize("place", STAGES, ids=[name for _, name in STAGES])

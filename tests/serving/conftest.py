@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from regraft.evaluation.gate import Check
 from regraft.registry import decision, store
 
 from .support import BrightnessPredictor, write_model
@@ -32,4 +33,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, A
             floor={"accuracy": 0.5},
             majority_accuracy=0.5,
             compare=lambda *_: {},
+            verify=lambda *_: Check(
+                "fresh process", True, 1.0, 300.0, "a fake is known here alone"
+            ),
         )

@@ -26,6 +26,7 @@ from regraft.steps.add_class import add_class
 from regraft.steps.validate_data import validate_data
 from regraft.tasks import image_classification as task
 from regraft.training.probe import fit_probe
+from tests.registry.support import answers
 
 KNOWN = ["healthy", "mosaic", "powdery_mildew"]
 
@@ -72,6 +73,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Champion]:
             out_dir=root / "data",
         )  # fmt: skip
         champion = Champion(root)
+        patch.setattr("regraft.registry.fresh_process.verify", answers)  # 10 s for each version
         register_probe(champion)
         yield champion
 
