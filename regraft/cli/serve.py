@@ -9,6 +9,9 @@ from pathlib import Path
 import click
 
 _ENVIRONMENT = {
+    # MLflow's own are minutes: so long would the thread that follows the alias hang
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     # a kept connection to a database that was replaced would read the old one for ever
     "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",

@@ -203,9 +203,9 @@ class Service:
             items, alone = await loop.run_in_executor(
                 self._decoders, self._items, model, content_type, body
             )
-            futures = self.batcher.submit(model, items)
         finally:
-            self._decoding -= 1
+            self._decoding -= 1  # before it is queued: it must not be waited for by itself
+        futures = self.batcher.submit(model, items)
         answers = await asyncio.gather(*map(asyncio.wrap_future, futures))
         return (answers[0] if alone else {"predictions": list(answers)}), items
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from regraft.bench.serving.servers import started
+from regraft.bench.serving.servers import NAMES, started
 from regraft.registry import champions, versions
 from tests.e2e.support import Project
 
@@ -44,7 +44,7 @@ def test_every_way_to_ask_gives_the_same_answer(
     images = [photo.read_bytes() for photo in photos]
 
     with versions.model_folder(*reference) as folder:
-        for name in ("regraft serve", "mlflow models serve"):
+        for name in NAMES:
             with started(name, reference, folder, images) as target:
                 for body, probabilities in zip(target.bodies, expected, strict=True):
                     answer = httpx.post(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -274,3 +275,13 @@ def test_stopping_finishes_what_is_in_flight_and_seals_the_log() -> None:
     assert answer.status_code == 200
     assert [record.id for record in server.log.records] == [answer.json()["id"]]
     assert isinstance(server.log, Memory) and server.log.closed
+
+
+def test_a_lone_client_is_never_kept_waiting() -> None:
+    """Each of 20 requests would wait for the window's second."""
+    with running(batch_window_ms=1000) as server, server.client() as client:
+        started = time.monotonic()
+        for _ in range(20):
+            assert client.post("/predict", content=DARK, headers=PNG).status_code == 200
+
+    assert time.monotonic() - started < 10
