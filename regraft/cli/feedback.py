@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,7 +38,10 @@ def feedback(
     from regraft.monitoring.feedback import add_labels, read_labels
     from regraft.monitoring.log_folder import log_folder
 
-    table = read_labels(Path(file)) if file else [{"id": identity, "label": label}]
+    table: Any = [{"id": identity, "label": label}]
+    left_out = 0
+    if file:
+        table, left_out = read_labels(Path(file))
     try:
         found = add_labels(log_folder(name), table)
     except OSError as error:
@@ -48,7 +51,10 @@ def feedback(
             got=error.strerror or str(error),
             fix="make room on the disk or mend the permissions, then give them again",
         ) from error
-    click.echo(json.dumps(asdict(found), indent=2) if as_json else _lines(found))
+    if as_json:
+        click.echo(json.dumps(asdict(found) | {"without_label": left_out}, indent=2))
+    else:
+        click.echo(_lines(found, left_out))
     if found.unknown and not found.added and not found.unchanged:
         raise UserError(
             "none of the labels belongs to an answer in the log",
@@ -58,8 +64,10 @@ def feedback(
         )
 
 
-def _lines(found: Feedback) -> str:
+def _lines(found: Feedback, left_out: int) -> str:
     lines = [f"{found.added} labels kept, {found.unchanged} were known already"]
+    if left_out:
+        lines.append(f"{left_out} rows without a label left out")
     if found.new_classes:
         lines.append(f"new classes, unknown to the model: {_few(found.new_classes)}")
     if found.unknown:

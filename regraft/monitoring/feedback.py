@@ -65,17 +65,32 @@ def add_labels(folder: str | Path, table: pd.DataFrame | Iterable[Mapping[str, A
     return Feedback(len(new), len(known) - len(new), unknown, sorted(foreign))
 
 
-def read_labels(path: Path) -> pd.DataFrame:
-    """A CSV or JSONL file of labels, every value as text. Raises UserError."""
+def read_labels(path: Path) -> tuple[pd.DataFrame, int]:
+    """A CSV or JSONL file of labels, every value as text, and how many rows without a label were
+    left out: of a list of what to label, a person may have done a part. Raises UserError."""
     try:
-        if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
-        if path.suffix.lower() in {".jsonl", ".ndjson"}:
-            return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+        table = _table(path)
     except (OSError, ValueError) as error:
         raise UserError(
             "the labels cannot be read", where=str(path), got=str(error).splitlines()[0]
         ) from error
+    if "label" not in table or not set(KINDS) & set(table):
+        raise UserError(
+            "the table lacks columns",
+            where=str(path),
+            got=", ".join(map(str, table.columns)),
+            expected="label, and id or input_hash",
+        )
+    done = table["label"].map(_text) != ""
+    return table[done].reset_index(drop=True), int((~done).sum())
+
+
+def _table(path: Path) -> pd.DataFrame:
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    if suffix in {".jsonl", ".ndjson"}:
+        return pd.read_json(path, lines=True, dtype=False, convert_dates=False)
     raise UserError("not a table of labels", where=str(path), expected=".csv or .jsonl")
 
 

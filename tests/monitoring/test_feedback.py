@@ -119,14 +119,25 @@ def test_tables_keep_every_value_as_text(tmp_path: Path) -> None:
     csv.write_text("id,label\n007,NA\n1e5,null\n")
     lines.write_text('{"id": "007", "label": "NA"}\n{"id": "1e5", "label": "null"}\n')
     for path in (csv, lines):
-        assert read_labels(path).to_dict("records") == [
+        assert read_labels(path)[0].to_dict("records") == [
             {"id": "007", "label": "NA"},
             {"id": "1e5", "label": "null"},
         ]
-    for name, content in (("c.csv", ""), ("d.jsonl", "{"), ("e.txt", "id,label")):
+    for name, content in (("c.csv", ""), ("d.jsonl", "{"), ("e.txt", "id,label"),
+                          ("f.csv", "id,truth\n1,a"), ("g.csv", "path,label\n1,a")):  # fmt: skip
         (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=name):
             read_labels(tmp_path / name)
+
+
+def test_a_list_of_what_to_label_may_be_done_in_part(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "to_label.csv"
+    rows = f"{record(1).id},,rust,0.4,a.jpg\n{record(2).id},healthy,rust,0.5,b.jpg\n"
+    path.write_text(f"id,label,predicted,confidence,path\n{rows}")
+    result = CliRunner().invoke(cli, ["feedback", "plants", str(path)])
+    assert "1 labels kept" in result.output
+    assert "1 rows without a label left out" in result.output
+    assert truths(folder)[1:3] == [None, "healthy"]
 
 
 def test_the_command_line_tells_what_became_of_each(folder: Path, tmp_path: Path) -> None:
