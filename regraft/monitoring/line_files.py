@@ -55,7 +55,10 @@ def read_lines(path: Path, folder: Path) -> Lines:
     found = parsed(path.read_bytes())
     if not found.damaged:
         return found
-    lock = os.open(folder / COUNTERS, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lock = os.open(folder / COUNTERS, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # a copy of a log, or one that we may only read: nobody to wait for
+        return found
     try:
         acquire(lock, folder / COUNTERS)
         return parsed(path.read_bytes())

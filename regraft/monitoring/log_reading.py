@@ -22,13 +22,13 @@ from regraft.monitoring.log_folder import (
 from regraft.monitoring.record import CHAMPION, PLAIN
 from regraft.monitoring.segments import (
     DamagedSegmentError,
+    Part,
     moment,
     read_segment,
     set_aside,
     table_of,
 )
 
-Part = tuple[pd.DataFrame, list[np.ndarray]]
 _PASSES = 20
 _COLUMNS = ("id", "time", "sequence", *PLAIN[2:])
 _EMPTY = {

@@ -20,7 +20,14 @@ from regraft.monitoring.log_folder import (
     segments,
 )
 from regraft.monitoring.record import parsed
-from regraft.monitoring.segments import read_columns, table_of, write_segment
+from regraft.monitoring.segments import (
+    Part,
+    is_whole,
+    read_columns,
+    read_segment,
+    table_of,
+    write_segment,
+)
 
 KEYS = ("id", "input_hash", "input_path")
 
@@ -38,29 +45,64 @@ def rotate(folder: Path, held: Held) -> None:
     tail.rename(target)
 
 
-def seal(lock: LogLock) -> None:
+def seal(lock: LogLock, *, rows: int = 0, limit_bytes: int = 0) -> None:
     """Turn every tail that waits into a segment. Killed at any moment, nothing is lost: the tail
-    goes when its segment is on the disk, and whoever reads both drops what is there twice."""
+    goes when its segment is on the disk, and whoever reads both drops what is there twice.
+
+    A tail is joined to the last segment while both hold at most `rows` answers, and `limit_bytes`
+    with the inputs they name: a server with little to do would leave thousands of tiny segments.
+    """
     with sealing(lock.folder):
         for path in rotated_tails(lock.folder):
-            before = path.stat().st_size
-            after = _seal(path)
-            path.unlink()
+            replaced = [path]
+            lines = parsed(path.read_bytes())
+            made = [_aside(path, lines.damaged)] if lines.damaged else []
+            if lines.values:
+                part = table_of(lines.values)
+                earlier = _joinable(lock.folder, len(lines.values), rows, limit_bytes)
+                if earlier is not None:
+                    part = _joined(read_segment(earlier), part)
+                    replaced.append(earlier)
+                made.append(write_segment(lock.folder, *part))
+            gained = sum(_bytes(one) for one in made) - sum(_bytes(one) for one in replaced)
+            for one in set(replaced) - set(made):
+                one.unlink()
             with lock.held() as held:
-                held.counters.used = max(held.counters.used + after - before, 0)
+                held.counters.used = max(held.counters.used + gained, 0)
                 held.save()
 
 
-def _seal(path: Path) -> int:
-    """Bytes of the files made of a tail."""
-    lines = parsed(path.read_bytes())
-    made = []
-    if lines.damaged:
-        made.append(path.with_name(f"{path.name}.lines{CORRUPT}"))
-        made[0].write_bytes(b"\n".join(lines.damaged) + b"\n")
-    if lines.values:
-        made.append(write_segment(path.parent, *table_of(lines.values)))
-    return sum(one.stat().st_size for one in made)
+def _aside(path: Path, lines: list[bytes]) -> Path:
+    damaged = path.with_name(f"{path.name}.lines{CORRUPT}")
+    damaged.write_bytes(b"\n".join(lines) + b"\n")
+    return damaged
+
+
+def _joinable(folder: Path, new_rows: int, rows: int, limit_bytes: int) -> Path | None:
+    """The last segment, if it is small and whole."""
+    for path in segments(folder)[-1:]:
+        keys = read_columns(path, KEYS)
+        if not 0 < len(keys) <= rows - new_rows:
+            return None
+        inputs = sum(_bytes(folder / name) for name in set(keys["input_path"]) - {""})
+        if 2 * (_bytes(path) + inputs) > limit_bytes or not is_whole(path):
+            return None
+        return path
+    return None
+
+
+def _joined(one: Part, two: Part) -> Part:
+    both = pd.concat([one[0], two[0]], ignore_index=True)
+    keep = ~both["id"].duplicated()  # a tail that was sealed, and not removed, by a killed process
+    embeddings = [found for found, first in zip([*one[1], *two[1]], keep, strict=True) if first]
+    return both[keep].reset_index(drop=True), embeddings
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def make_room(lock: LogLock, *, goal_bytes: int) -> None:

@@ -92,7 +92,10 @@ class PredictionLog:
         """Make a segment of what is in the tail now."""
         with self._lock.held() as held:
             rotate(self.folder, held)
-        seal(self._lock)
+        self._seal()
+
+    def _seal(self) -> None:
+        seal(self._lock, rows=self._segment_rows, limit_bytes=self._max_bytes // 8)
 
     def close(self) -> None:
         """Seal the tail. Another `append` is an error."""
@@ -218,7 +221,7 @@ class PredictionLog:
             elif self._tail >= 0 and not self._fsync:
                 os.fdatasync(self._tail)
             used = held.counters.used
-        seal(self._lock)
+        self._seal()
         if used > self._max_bytes * 13 // 16:
             make_room(self._lock, goal_bytes=self._max_bytes * 3 // 4)
 

@@ -59,12 +59,13 @@ PLAIN = (
 def body_of(record: Any, *, input_path: str) -> bytes:
     """A record without its sequence as one line of JSON; the embedding is base64 of float16."""
     embedding = np.ascontiguousarray(record.embedding, dtype="<f2").tobytes()
-    values = {name: getattr(record, name) for name in PLAIN}
+    values: dict[str, Any] = {name: str(getattr(record, name)) for name in PLAIN}
     values |= {
-        "version": str(record.version),
         "input_path": input_path,
-        "probabilities": record.probabilities,
-        "statistics": record.statistics,
+        "confidence": float(record.confidence),
+        "latency_ms": float(record.latency_ms),
+        "probabilities": {str(k): float(v) for k, v in record.probabilities.items()},
+        "statistics": {str(k): float(v) for k, v in record.statistics.items()},
         "embedding": base64.b64encode(embedding).decode(),
     }
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()

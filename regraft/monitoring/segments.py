@@ -23,6 +23,8 @@ from regraft.monitoring.samples import PROBABILITY, STATISTIC
 from regraft.progress import note
 
 EMBEDDING = "embedding"
+Part = tuple[pd.DataFrame, list[np.ndarray]]
+"""Rows of the log, and their embeddings."""
 _SHOWN = 16
 
 
@@ -30,7 +32,7 @@ class DamagedSegmentError(Exception):
     """The file does not hold what its name says."""
 
 
-def table_of(values: Sequence[tuple[int, dict[str, Any]]]) -> tuple[pd.DataFrame, list[np.ndarray]]:
+def table_of(values: Sequence[tuple[int, dict[str, Any]]]) -> Part:
     """Rows and embeddings (float16) of the (sequence, fields) of log lines."""
     plain = {name: [fields[name] for _, fields in values] for name in PLAIN}
     plain["sequence"] = [number for number, _ in values]
@@ -59,13 +61,18 @@ def write_segment(folder: Path, rows: pd.DataFrame, embeddings: Sequence[np.ndar
     return path
 
 
-def read_segment(path: Path) -> tuple[pd.DataFrame, list[np.ndarray]]:
+def is_whole(path: Path) -> bool:
+    """Is every bit of a segment as it was written?"""
+    return _digest(path.read_bytes()) == path.stem.rpartition("-")[2]
+
+
+def read_segment(path: Path) -> Part:
     """Rows and embeddings of a segment.
 
     Raises DamagedSegmentError where a single bit is not as it was written, FileNotFoundError where
     it has been removed meanwhile.
     """
-    content = path.read_bytes()
+    content = path.read_bytes()  # once: what was checked is what is read
     if _digest(content) != path.stem.rpartition("-")[2]:
         raise DamagedSegmentError(path.name)
     table = pq.read_table(pa.BufferReader(content))

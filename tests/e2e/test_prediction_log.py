@@ -16,7 +16,7 @@ from tests.e2e.support import grow, small_disk
 from tests.monitoring.log_support import log, record, writer
 
 pytestmark = pytest.mark.e2e
-_KILLS = 12
+_KILLS = 8
 
 
 def test_nothing_acknowledged_is_lost_however_often_writers_are_killed(tmp_path: Path) -> None:

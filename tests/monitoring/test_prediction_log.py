@@ -306,6 +306,51 @@ def test_threads_write_and_readers_read_while_it_is_sealed(tmp_path: Path) -> No
         assert own == sorted(own), "a thread's records are in its order"
 
 
+def test_little_traffic_leaves_few_segments(tmp_path: Path) -> None:
+    for number in range(12):
+        with log(tmp_path, segment_rows=5) as writer:  # each sealed at its end
+            writer.append([record(number, version=str(number // 6))])
+    found = sorted(tmp_path.glob("segment-*"))
+    assert [len(pd.read_parquet(path)) for path in found] == [5, 5, 2]
+    assert ids(tmp_path) == names(*range(12))
+    assert read_log(tmp_path).rows["sequence"].tolist() == list(range(1, 13))
+    assert read_log(tmp_path, version="0").embeddings[:, 0].tolist() == list(range(6))
+
+
+def test_a_damaged_segment_is_not_joined_to_what_is_whole(tmp_path: Path) -> None:
+    with log(tmp_path) as writer:
+        writer.append([record(0)])
+    (first,) = tmp_path.glob("segment-*")
+    first.write_bytes(_flipped(first.read_bytes(), 30))
+    with log(tmp_path) as writer:
+        writer.append([record(1)])
+    found = read_log(tmp_path)
+    assert found.rows["id"].tolist() == names(1)
+    assert found.corrupt_segments == 1
+
+
+def test_numbers_of_any_kind_are_kept_and_nonsense_is_refused_whole(tmp_path: Path) -> None:
+    odd = record(1, confidence=np.float32(0.5), version=3, statistics={"width": np.int64(3)})
+    with log(tmp_path) as writer:
+        writer.append([odd])
+        for nonsense in ({"statistics": {"width": "wide"}}, {"embedding": "none"}):
+            with pytest.raises(ValueError, match="convert"):
+                writer.append([record(2), record(3, **nonsense)])
+    found = read_log(tmp_path, version="3").rows
+    assert found["id"].tolist() == names(1)
+    assert found["stat_width"].tolist() == [3.0]
+
+
+def test_a_copy_without_counters_can_be_read_though_damaged(tmp_path: Path) -> None:
+    log(tmp_path).append([record(1), record(2)])
+    whole = (tmp_path / "tail.log").read_bytes()
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "tail.log").write_bytes(_flipped(whole, 20))
+    found = read_log(tmp_path / "copy")
+    assert found.rows["id"].tolist() == names(2)
+    assert found.corrupt_lines == 1
+
+
 def test_segments_are_plain_parquet(tmp_path: Path) -> None:
     with log(tmp_path) as writer:
         writer.append([record(1), record(2)])
