@@ -30,6 +30,8 @@ def measure(base: Baseline, window: Sample, options: MonitoringOptions) -> Measu
     """
     if problem := _problem(base, window, options):
         return Measured([], problem=problem)
+    if window.late_labels:
+        return _accuracy(base, base.placed(window.take(window.finite)), options)
     placed = base.placed(window.take(window.finite))
     if len(placed) < options.enough_rows:
         return Measured([], problem=f"{len(placed)} different inputs with an embedding, "
@@ -41,16 +43,20 @@ def measure(base: Baseline, window: Sample, options: MonitoringOptions) -> Measu
     options = _with_enough_relabellings(options, len(parts), len(placed.statistics))
     tests = [test for part in parts for test in _tests(part, options, notes)]
     if "performance" in options.monitors:
-        found, note = performance.tests(
-            base.held_out,
-            placed,
-            min_effect=options.min_accuracy_drop,
-            enough_labels=options.enough_labels,
-            permutations=options.permutations,
-        )
-        tests += found
-        notes += [f"accuracy: {note}"] if note else []
+        accuracy = _accuracy(base, placed, options)
+        tests, notes = tests + accuracy.tests, notes + accuracy.notes
     return Measured(tests, notes)
+
+
+def _accuracy(base: Baseline, placed: Sample, options: MonitoringOptions) -> Measured:
+    found, note = performance.tests(
+        base.held_out,
+        placed,
+        min_effect=options.min_accuracy_drop,
+        enough_labels=options.enough_labels,
+        permutations=options.permutations,
+    )
+    return Measured(found, [f"accuracy: {note}"] if note else [])
 
 
 def _with_enough_relabellings(
@@ -63,8 +69,9 @@ def _with_enough_relabellings(
 
 
 def _problem(base: Baseline, window: Sample, options: MonitoringOptions) -> str:
-    if len(window) < options.enough_rows:
-        return f"{len(window)} answers, {options.enough_rows} are needed"
+    enough = options.enough_labels if window.late_labels else options.enough_rows
+    if len(window) < enough:
+        return f"{len(window)} answers, {enough} are needed"
     if window.width != base.sample.width:
         return (
             f"embeddings have {window.width} columns, the reference {base.sample.width}: "

@@ -28,6 +28,7 @@ def entry(version: str, window: Sample, verdict: Verdict) -> dict[str, Any]:
         "first_sequence": int(rows["sequence"].min()) if len(rows) else -1,
         "last_sequence": int(rows["sequence"].max()) if len(rows) else -1,
         "ids": rows["id"].astype(str).tolist(),
+        "labelled": _labelled(window) if _knows_accuracy(verdict) else [],
         "judged": verdict.judged,
         "shifted": verdict.shifted,
         "drifted": verdict.drifted,
@@ -38,9 +39,17 @@ def entry(version: str, window: Sample, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def _knows_accuracy(verdict: Verdict) -> bool:
+    return any(test["monitor"] == "performance" for test in verdict.tests)
+
+
+def _labelled(window: Sample) -> list[str]:
+    return [str(i) for i in window.rows["id"][window.rows["truth"].notna()]]
+
+
 def remembered(told: dict[str, Any]) -> dict[str, Any]:
     """What the state keeps of a window: for the pictures the effects, not every test."""
-    left_out = {"tests", "defects", "notes"}
+    left_out = {"tests", "defects", "notes", "labelled"}
     return {key: value for key, value in told.items() if key not in left_out} | {
         "effects": effects_of(told["tests"])
     }

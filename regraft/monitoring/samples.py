@@ -21,12 +21,14 @@ class Sample:
 
     `rows` has the columns of the prediction log: id, label (what was predicted), confidence,
     truth (None where unknown), stat_<name>, p:<class>. Row i of `embeddings` (n, dim) belongs to
-    row i of `rows`.
+    row i of `rows`. `late_labels`: answers that were judged before their truth came, so that only
+    their accuracy is new.
     """
 
     rows: pd.DataFrame
     embeddings: Array
     name: str = ""
+    late_labels: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -7,7 +7,7 @@ again. Whoever reads it to write it holds the lock of `held`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from regraft.registry.lock import locked
 
 _REMEMBERED_WINDOWS = 200
 _WINDOWS_WITH_IDS = 20
+_REMEMBERED_LABELS = 20_000
 
 
 @dataclass
@@ -27,10 +28,11 @@ class State:
     """`windows`: one entry per window that was looked at, oldest first: {window_id, version, name,
     time, rows, first_sequence, last_sequence, ids (of the latest windows only), judged, shifted,
     drifted, reason, effects {title: [effect, min_effect, fires,
-    monitor]}}.
+    monitor]}}. `judged_labels`: the latest answers whose truth has been judged.
     """
 
     windows: list[dict[str, Any]] = field(default_factory=list)
+    judged_labels: list[str] = field(default_factory=list)
 
     @property
     def seen_ids(self) -> set[str]:
@@ -47,8 +49,9 @@ class State:
         """Windows of one model version; another champion's windows say nothing about this one."""
         return [w for w in self.windows if w["version"] == version]
 
-    def add(self, windows: list[dict[str, Any]]) -> None:
-        """Append windows; the oldest are forgotten."""
+    def add(self, windows: list[dict[str, Any]], labelled: Sequence[str] = ()) -> None:
+        """Append windows, and the answers whose truth was judged; the oldest are forgotten."""
+        self.judged_labels = [*self.judged_labels, *labelled][-_REMEMBERED_LABELS:]
         self.windows = (self.windows + windows)[-_REMEMBERED_WINDOWS:]
         for window in self.windows[:-_WINDOWS_WITH_IDS]:
             window["ids"] = []

@@ -47,12 +47,15 @@ def cut(log: Sample, size: int) -> list[Window]:
     return windows
 
 
-def from_log(folder: Path, *, version: str, since: str | None = None) -> Sample:
+def from_log(
+    folder: Path, *, version: str, since: str | None = None, after: int | None = None
+) -> Sample:
     """The answers of a model version in the prediction log in `folder`, to be `cut` into windows;
-    with `since`, an ISO time, those from then on."""
+    with `since`, an ISO time, those from then on; with `after`, those with a later sequence number.
+    """
     from regraft.monitoring.log_reading import read_log
 
-    found = read_log(folder, since=since, version=version)
+    found = read_log(folder, since=since, version=version, after=after)
     return Sample(found.rows.reset_index(drop=True), np.asarray(found.embeddings))
 
 
@@ -63,6 +66,15 @@ def unseen(log: Sample, state: State) -> Sample:
     rows = log.rows
     new = (rows["sequence"] > state.seen_up_to) & ~rows["id"].isin(state.seen_ids)
     return log.take(new.to_numpy(bool))
+
+
+def late_labels(log: Sample, state: State) -> Sample:
+    """Answers of the windows looked at last whose truth has come since."""
+    rows = log.rows
+    seen, judged = rows["id"].isin(state.seen_ids), rows["id"].isin(state.judged_labels)
+    found = log.take((seen & rows["truth"].notna() & ~judged).to_numpy(bool))
+    name = f"labels of {len(found)} earlier answers"
+    return Sample(found.rows, found.embeddings, name, late_labels=True)
 
 
 def from_files(path: str | Path, predictor: Answering, *, version: str) -> Window:

@@ -21,7 +21,7 @@ from regraft.monitoring.report import write_drift_report
 from regraft.monitoring.samples import Sample
 from regraft.monitoring.triggers import may_retrain
 from regraft.monitoring.verdict import Verdict, judge, not_judged
-from regraft.monitoring.windows import cut, from_files, from_log, unseen
+from regraft.monitoring.windows import cut, from_files, from_log, late_labels, unseen
 from regraft.progress import note, track
 from regraft.recipe.monitoring import MonitoringOptions
 from regraft.recipe.retraining import RetrainingOptions
@@ -74,13 +74,15 @@ def check_drift(
         write_drift_report(out / REPORT, found, base=base, windows=looked.windows, past=past)
         _write_json(out / DRIFT, found)
         if not window and not since:
-            known.add([drift.remembered(entry) for entry in entries])
+            labelled = [identity for entry in entries for identity in entry["labelled"]]
+            known.add([drift.remembered(entry) for entry in entries], labelled)
             state.write(name, known)
         if snapshots and looked.windows:
             from regraft.monitoring.workspace import add_windows
 
             folder = state.folder(name) / "evidently"
-            add_windows(folder, name, base, looked.windows, checked)
+            full = [one for one in looked.windows if not one.late_labels]
+            add_windows(folder, name, base, full, checked)
     note(found["reason"])
     return bool(found["permission"]["allowed"])
 
@@ -113,16 +115,21 @@ def _of_log(
     since: str,
     folder: str | Path,
 ) -> _Looked:
-    log = from_log(Path(folder or prediction_log(name)), version=base.version, since=since or None)
-    shifted: set[str] = set()
-    if not since:
-        shifted = _ids_of_last_shifted(known.of_version(base.version))
-        new = unseen(log, known)
-    else:
-        new = log
+    place = Path(folder or prediction_log(name))
+    if since:
+        log = from_log(place, version=base.version, since=since)
+        windows = cut(log, options.window)
+        return _Looked(windows, len(log) - sum(map(len, windows)))
+    log = from_log(place, version=base.version, after=known.seen_up_to)
+    new = unseen(log, known)
     windows = cut(new, options.window)
+    waiting = len(new) - sum(map(len, windows))
+    shifted = _ids_of_last_shifted(known.of_version(base.version))
     before = log.take(log.rows["id"].isin(shifted).to_numpy(bool)) if shifted else None
-    return _Looked(windows, len(new) - sum(map(len, windows)), before)
+    late = late_labels(log, known)
+    if "performance" in options.monitors and len(late) >= options.enough_labels:
+        windows = [late, *windows]
+    return _Looked(windows, waiting, before)
 
 
 def _ids_of_last_shifted(past: Sequence[dict[str, Any]]) -> set[str]:
@@ -173,7 +180,7 @@ def _judged(
 
 
 def _defects(base: Baseline, window: Sample, options: MonitoringOptions, docs: Path) -> list[Test]:
-    if "quality" not in options.monitors:
+    if "quality" not in options.monitors or window.late_labels:
         return []
     from regraft.monitoring.monitors import quality
 
@@ -205,7 +212,9 @@ def _write_evidence(out: Path, drifted: bool, looked: _Looked, verdicts: Sequenc
     shifted = [] if looked.before is None else [looked.before]
     shifted += [w for w, v in zip(looked.windows, verdicts, strict=True) if v.shifted]
     rows = pd.concat([w.rows for w in shifted], ignore_index=True)
-    embeddings = np.concatenate([w.embeddings for w in shifted]).astype(np.float16)
+    once = ~rows["id"].duplicated().to_numpy()  # a label may have come for an answer judged before
+    embeddings = np.concatenate([w.embeddings for w in shifted])[once].astype(np.float16)
+    rows = rows[once]
     atomic_write(out / WINDOW, lambda p: rows.to_parquet(p, index=False))
     with (out / EMBEDDINGS).open("wb") as file:
         np.save(file, embeddings)

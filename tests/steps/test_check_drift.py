@@ -40,7 +40,9 @@ class Log:
         part.rows["sequence"] = np.arange(start, start + n)
         self.parts.append(part)
 
-    def read(self, folder: Path, *, version: str, since: str | None = None) -> Sample:
+    def read(
+        self, folder: Path, *, version: str, since: str | None = None, after: int | None = None
+    ) -> Sample:
         rows = pd.concat([part.rows for part in self.parts], ignore_index=True)
         sample = Sample(rows, np.concatenate([part.embeddings for part in self.parts]))
         return sample.take((rows["version"] == version).to_numpy())
@@ -175,6 +177,30 @@ def test_snapshots_are_added_to_one_project_over_time(log: Log, tmp_path: Path) 
     (project,) = workspace.list_projects()
     assert project.name == "m"
     assert len(workspace.list_runs(project.id)) == 2
+
+
+def test_labels_that_come_late_are_judged_once(log: Log, tmp_path: Path) -> None:
+    log.append(200, labels=200, error=0.7)
+    truth = log.parts[0].rows["truth"].copy()
+    log.parts[0].rows["truth"] = None
+    assert not any(w["shifted"] for w in check(tmp_path)["windows"])
+    log.parts[0].rows.loc[:9, "truth"] = truth[:10]
+    assert check(tmp_path)["windows"] == [], "ten labels are too few, and wait for more"
+    log.parts[0].rows.loc[:39, "truth"] = truth[:40]
+    (late,) = check(tmp_path)["windows"]
+    assert late["name"] == "labels of 40 earlier answers" and late["shifted"]
+    assert [test["title"] for test in late["tests"]] == ["accuracy"]
+    assert check(tmp_path)["windows"] == []
+    log.parts[0].rows["truth"] = truth
+    found = check(tmp_path)
+    assert found["windows"][0]["rows"] == 160 and found["drifted"]
+    assert len(pd.read_parquet(tmp_path / "window.parquet")) == 200
+
+
+def test_labels_that_are_there_in_time_are_not_judged_again(log: Log, tmp_path: Path) -> None:
+    log.append(100, labels=40)
+    assert "accuracy" in {test["title"] for test in check(tmp_path)["windows"][0]["tests"]}
+    assert check(tmp_path)["windows"] == []
 
 
 def logged(sample: Sample, version: str = "3") -> list[Record]:
