@@ -24,7 +24,7 @@ each_root = pytest.mark.parametrize("root", ROOTS)
 DOCS = INFRA.parent / "docs" / "cluster.md"
 
 
-@each_root
+@pytest.mark.parametrize("root", [*ROOTS, "serving"])
 def test_the_api_would_take_every_manifest(root: str) -> None:
     for manifest in manifests(root):
         name = f"{manifest['kind']} {manifest['metadata']['name']}"
@@ -114,16 +114,25 @@ def test_secrets_are_only_named(root: str) -> None:
                     assert "secretKeyRef" in variable.get("valueFrom", {}), f"{name} {variable}"
 
 
-@each_root
+@pytest.mark.parametrize("root", [*ROOTS, "serving"])
 def test_every_secret_is_in_the_docs(root: str) -> None:
     text = DOCS.read_text(encoding="utf-8")
-    for _, template in pods(root):
-        for container in containers(template):
-            for variable in container.get("env", []):
-                if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
-                    line = f"create secret generic {reference['name']} "
-                    command = text.partition(line)[2].partition("create secret")[0]
-                    assert f"--from-literal={reference['key']}=" in command, reference
+    references = [found for manifest in manifests(root) for found in secret_references(manifest)]
+    assert references
+    for name, key in references:
+        command = text.partition(f"create secret generic {name} ")[2].partition("create secret")[0]
+        assert f"--from-literal={key}=" in command, (name, key)
+
+
+def secret_references(node: Any) -> list[tuple[str, str]]:
+    """Name and key of every Secret that a manifest names, wherever it does."""
+    if isinstance(node, list):
+        return [found for child in node for found in secret_references(child)]
+    if not isinstance(node, dict):
+        return []
+    own = [node[kind] for kind in ("secretKeyRef", "credentials") if kind in node]
+    below = [found for child in node.values() for found in secret_references(child)]
+    return [(reference["name"], reference["key"]) for reference in own] + below
 
 
 @each_root
