@@ -9,6 +9,8 @@ from regraft.registry.versions import Reference
 
 MANIFEST = "data/manifest.parquet"
 """Where a run's manifest lies among its artifacts."""
+RECIPE = "recipe/recipe.json"
+"""Where its checked recipe lies."""
 
 
 def run_file(reference: Reference, artifact: str, folder: Path) -> Path | None:

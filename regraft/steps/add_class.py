@@ -59,7 +59,9 @@ def add_class(
     refuses, and a manifest or known photos that are not there.
     """
     from regraft.registry import versions
+    from regraft.registry.run_files import RECIPE, run_file
     from regraft.steps.hardware import use_device
+    from regraft.steps.reference import write_reference_of
 
     versions.check_name(name)
     reference = versions.resolve(name)
@@ -81,6 +83,8 @@ def add_class(
         ).to("cpu")
         module.save(grown, work / "model")
         write_manifest(as_manifest_rows(photos, known, found.is_test), work / "manifest.parquet")
+        write_reference_of(work / "reference", work / "model", work / "manifest.parquet", seed=seed)
+        run_file(reference, RECIPE, work)
         report = _report(label, model.classes, old, test, new, found, photos)
         key = _key(base, label, photos, max_drop_pp)
         report["decision"] = _registered(
@@ -228,6 +232,7 @@ def _registered(
 def _logged(
     name: str, champion: str, work: Path, report: dict[str, Any], key: str, tags: dict[str, str]
 ) -> str:
+    from regraft.registry.run_files import RECIPE
     from regraft.registry.runs import log_pipeline_run
 
     (work / "add_class.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
@@ -240,7 +245,12 @@ def _logged(
         dataset={"name": name, "digest": tags["data_version"]},
         steps=[],
         metrics={who: report[who] for who in ("old_classes", "new_class")},
-        artifacts=[(work / "add_class.json", "reports"), (work / "manifest.parquet", "data")],
+        artifacts=[
+            (work / "add_class.json", "reports"),
+            (work / "manifest.parquet", "data"),
+            (work / "reference", "reference"),
+            *((path, "recipe") for path in [work / RECIPE] if path.is_file()),
+        ],
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.images import DEFAULT_MAX_PIXELS
-from regraft.data.manifest import in_order
+from regraft.data.manifest import in_order, read_manifest
 from regraft.progress import track
 
 HELD_OUT = ("val", "test")
@@ -84,3 +84,12 @@ def write_reference(folder: Path, model: Any, manifest: pd.DataFrame, seen: Obse
     parts = [frame, seen.statistics.add_prefix("stat_"), probabilities.add_prefix("p:")]
     pd.concat(parts, axis=1).to_parquet(folder / "reference.parquet", index=False)
     np.save(folder / "embeddings.npy", seen.embeddings.astype(np.float16))
+
+
+def write_reference_of(folder: Path, model: Path, manifest: Path, *, seed: int) -> None:
+    """The same for a saved model and its manifest; examples whose files are gone are left out."""
+    from regraft.tasks import load_model
+
+    rows, predictor = read_manifest(manifest), load_model(model)
+    there = rows[[Path(path).is_file() for path in rows["path"]]]
+    write_reference(folder, predictor, rows, observe(predictor, chosen_rows(there, seed=seed)))

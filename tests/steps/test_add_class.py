@@ -20,6 +20,7 @@ from regraft.backbones.loading import load_pretrained
 from regraft.data.examples.leaves import draw_leaf
 from regraft.data.manifest import read_manifest
 from regraft.errors import UserError
+from regraft.monitoring.reference import load_reference
 from regraft.registry import decision, store, versions
 from regraft.serving.predict import predict
 from regraft.steps.add_class import add_class
@@ -187,6 +188,9 @@ def test_the_new_version_knows_its_data_so_that_another_class_can_follow(
 ) -> None:
     first = champion.add(max_drop_pp=10.0)
     assert first["decision"]["outcome"] == "promote"
+    reference = load_reference("leaves/2")  # so that its live answers can be watched
+    assert reference.classes == [*KNOWN, "rust"]
+    assert set(reference.rows["label"]) == set(reference.classes)
     blight = draw(champion.root / "new" / "blight", "blight", range(12))
     found = champion.add("blight", blight, manifest=None, max_drop_pp=10.0)
     assert found["classes"] == [*KNOWN, "rust", "blight"]
