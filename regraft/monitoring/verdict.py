@@ -11,6 +11,9 @@ import numpy as np
 from regraft.errors import UserError
 from regraft.monitoring.monitors import Test
 
+_MOST_TELLING = ("performance", "embeddings", "predictions", "inputs")
+_MANY = 100
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -117,7 +120,7 @@ def _reason(
 ) -> str:
     if not firing:
         return f"no shift in {tests} tests"
-    told = sorted(firing, key=lambda row: row["effect"] / max(row["min_effect"], 1e-9))[::-1]
+    told = sorted(firing, key=_weight)
     named = "; ".join(_evidence(row) for row in told[:3])
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     if not lasts:
@@ -126,10 +129,17 @@ def _reason(
     return f"drift ({rule}): {named}{more}"
 
 
+def _weight(row: dict[str, Any]) -> tuple[int, float]:
+    """What matters most first: accuracy, then what the model sees, then what a picture measures."""
+    monitor = _MOST_TELLING.index(row["monitor"]) if row["monitor"] in _MOST_TELLING else 99
+    return monitor, -row["effect"]
+
+
 def _evidence(row: dict[str, Any]) -> str:
     note = f" ({row['note']})" if row["note"] else ""
+    effect = f"{row['effect']:.2f}" if row["effect"] < _MANY else f"over {_MANY}"
     return (
-        f"{row['title']} {row['effect']:.2f} {row['effect_name']}, at least "
+        f"{row['title']} {effect} {row['effect_name']}, at least "
         f"{row['min_effect']:g} counts, p = {row['adjusted_p']:.2g}{note}"
     )
 

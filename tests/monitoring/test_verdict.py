@@ -27,6 +27,13 @@ def test_a_shifted_window_is_drift_only_if_the_one_before_was_shifted() -> None:
     assert not judge([CALM], **RULE, before=[True, True]).drifted
 
 
+def test_the_reason_tells_what_matters_first() -> None:
+    width = replace(SHIFT, monitor="inputs", name="width", effect=29_000.0, note="always 256")
+    reason = judge([width, SHIFT], alpha=0.05, persistence=1).reason
+    assert reason.index("embeddings 0.90") < reason.index("width over 100")
+    assert "29000" not in reason
+
+
 def test_persistence_of_one_and_of_three() -> None:
     assert judge([SHIFT], alpha=0.01, persistence=1).drifted
     assert not judge([SHIFT], alpha=0.01, persistence=3, before=[True]).drifted

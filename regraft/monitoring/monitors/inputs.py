@@ -33,10 +33,18 @@ def tests(
                 effect=float(score),
                 min_effect=min_effect,
                 effect_name="Wasserstein distance in standard deviations",
+                note=_note(before[:, number]),
             )
-            for column, score, p_value in zip(columns, scores, p_values, strict=True)
+            for number, (column, score, p_value) in enumerate(
+                zip(columns, scores, p_values, strict=True)
+            )
         ]
     return found
+
+
+def _note(before: Array) -> str:
+    """Where the reference has no spread, any other value is very many deviations away."""
+    return "" if np.ptp(before) else f"always {before[0]:g} in the reference"
 
 
 def _complete(reference: Sample, window: Sample) -> Iterator[tuple[list[str], Array, Array]]:
