@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +172,15 @@ def test_a_defect_shows_where_on_request(regraft: Any, monkeypatch: pytest.Monke
 
 
 def test_a_typing_error_is_told_within_a_second(tmp_path: Path) -> None:
-    """Best of three: the machine may be busy, the command must not be."""
+    """In CPU seconds, and the best of three: the machine may be busy, the command must not be."""
     command = [sys.executable, "-m", "regraft.cli.main", "run", str(RECIPE), "data.rot=x"]
     seconds = []
     for _ in range(3):
-        started = time.monotonic()
+        before = os.times()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        seconds.append(time.monotonic() - started)
+        after = os.times()
+        user, system = after.children_user, after.children_system
+        seconds.append(user - before.children_user + system - before.children_system)
         assert done.returncode == 2, done.stderr
         assert "did you mean data.root" in done.stderr
     assert min(seconds) < 1
