@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,16 @@ def main() -> None:
 
 
 def show(
-    data: Path, folder: Path, overrides: list[str], *, drifting: bool = True, windows: int = 2
+    data: Path,
+    folder: Path,
+    overrides: list[str],
+    *,
+    live: Sequence[Path] = (),
+    windows: int = 2,
 ) -> dict[str, Any]:
     """Play the scenario in `folder` (emptied before) and return what happened as figures.
 
-    With `drifting` false lab photos that were held out come in instead of field photos.
+    With `live` these photos come in instead of field photos, and nothing is done about drift.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -66,11 +72,11 @@ def show(
     recipe = _write_recipe(person.folder, data.resolve())
     _say("training on lab photos")
     trained = person.asks("run", str(recipe), *overrides, "--out", "run")
-    photos = _photos(data.resolve(), person.folder, drifting)
+    photos = Photos(live=list(live)) if live else _photos(data.resolve(), person.folder)
     found: dict[str, Any] = {"data": str(data), "first_version": _version(trained)}
     with serving(person, NAME) as server:
         found |= _drift(person, server, recipe, overrides, photos, windows)
-        if drifting and found["drifted_after"]:
+        if not live and found["drifted_after"]:
             found |= _retrain(person, server, recipe, overrides, photos)
             found |= _measure(person, found, photos)
             found |= _go_back(person, server, found, photos)
@@ -87,14 +93,12 @@ def _write_recipe(folder: Path, data: Path) -> Path:
     return path
 
 
-def _photos(data: Path, folder: Path, drifting: bool) -> Photos:
+def _photos(data: Path, folder: Path) -> Photos:
     """Every second field photo of a class, by a hash of its name, is only measured on."""
     from regraft.data.manifest import read_manifest
 
     manifest = read_manifest(next((folder / "run").rglob("manifest.parquet")))
     tested = [Path(path) for path in manifest.loc[manifest["split"] == "test", "path"]]
-    if not drifting:
-        return Photos(live=_shuffled(tested))
     found = Photos(lab=tested)
     for label in sorted(set(manifest["label"].dropna())):
         own = _shuffled(sorted((data / "field" / label).glob("*.jpg")))
@@ -162,8 +166,12 @@ def _retrain(
     _say(f"{decision.get('outcome', 'no retraining')}: "
          f"{decision.get('reason', check['why_not'])}")  # fmt: skip
     found = {"labels": len(labels), "retrained": check["retrained"], "decision": decision}
-    if decision.get("outcome") == "promote":
-        found["seconds_to_follow"] = round(server.follows(str(decision["candidate_version"])), 2)
+    if decision:
+        version = str(decision["candidate_version"])
+        if decision["outcome"] == "hold":
+            _say("promoted by hand, to show the rest")
+            person.types("promote", NAME, version, "--reason", "demonstration")
+        found["seconds_to_follow"] = round(server.follows(version), 2)
         _say(f"the server answers with version {server.version()}")
     return found
 
@@ -187,7 +195,7 @@ def _go_back(
     person: Person, server: Server, found: dict[str, Any], photos: Photos
 ) -> dict[str, Any]:
     """Roll back, and ask again what was asked before: are the answers the same to the last bit?"""
-    if found["decision"].get("outcome") != "promote":
+    if not found["decision"]:
         return {}
     person.types("rollback", NAME, "--reason", "demonstration")
     server.follows(found["first_version"])
@@ -220,6 +228,8 @@ def table(found: dict[str, Any]) -> str:
         f"labels given          {found['labels']}",
         f"decision              {found['decision']['outcome']}: {found['decision']['reason']}",
     ]
+    if found["decision"]["outcome"] == "hold":
+        lines.append("                      (promoted by hand, to show the rest)")
     for name, count in (("field", found["unseen"]), ("lab", found["lab_test"])):
         before, after = shares[f"{name}_before"], shares.get(f"{name}_after")
         told = f"{before:.1%} -> {after:.1%} ({100 * (after - before):+.1f} points)" if (

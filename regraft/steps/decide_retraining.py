@@ -102,7 +102,7 @@ def _checked(
     )
     report = _read(checking / DRIFT)
     asked_for = bool(window or since)
-    if not asked_for and _speaks_against(name, report, waiting):
+    if not asked_for and _speaks_against(report, waiting):
         shutil.rmtree(waiting)
     if not asked_for and not report["drifted"] and waiting.is_dir():
         report = _read(waiting / DRIFT)
@@ -132,15 +132,15 @@ def _replace(source: Path, target: Path) -> None:
     source.rename(target)
 
 
-def _speaks_against(name: str, report: dict[str, Any], waiting: Path) -> bool:
-    """Is drift that was kept over: by a window without a shift, or because another champion
-    answers now?"""
+def _speaks_against(report: dict[str, Any], waiting: Path) -> bool:
+    """Is drift that was kept over: by a window of later answers without a shift, or because another
+    champion answers now? Labels that came late for answers that drifted do not end it."""
     if not waiting.is_dir():
         return False
-    judged = [window for window in report["windows"] if window["judged"]]
-    if judged and not judged[-1]["shifted"]:
-        return True
-    return bool(_read(waiting / DRIFT)["version"] != report["version"])
+    kept = _read(waiting / DRIFT)
+    last = max(window["last_sequence"] for window in kept["windows"])
+    later = [w for w in report["windows"] if w["judged"] and w["last_sequence"] > last]
+    return bool((later and not later[-1]["shifted"]) or kept["version"] != report["version"])
 
 
 def _permitted(

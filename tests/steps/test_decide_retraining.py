@@ -24,7 +24,7 @@ class Stream:
         self.folder, self.number, self.version = folder, 0, "1"
         self.truth: list[str | None] = [None] * 4
         self.shifts: list[bool] = []
-        self.killed = False
+        self.killed = self.late = False
 
     def __call__(self, *, name: str, out_dir: Path, window: str, since: str, **_: Any) -> bool:
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,8 @@ class Stream:
             self.number += 1
             entries.append({"window_id": f"w{self.number}", "version": self.version, "rows": 4,
                             "name": f"w{self.number}", "judged": True, "shifted": shifted,
-                            "drifted": shifted, "reason": "told", "last_sequence": 0,
+                            "drifted": shifted, "reason": "told",
+                            "last_sequence": 0 if self.late else self.number,
                             "ids": []})  # fmt: skip
         drifted = any(self.shifts)
         report = {"version": self.version, "report_id": f"r{self.number}", "drifted": drifted,
@@ -151,6 +152,12 @@ def test_a_window_without_a_shift_ends_the_waiting(stream: Stream) -> None:
     asked(stream, True, when_unlabelled="ask")
     assert not asked(stream, False)[1]["drifted"]
     assert not asked(stream)[1]["drifted"]
+
+
+def test_labels_that_came_late_and_show_no_fall_do_not_end_it(stream: Stream) -> None:
+    asked(stream, True, when_unlabelled="ask")
+    stream.late = True
+    assert asked(stream, False, when_unlabelled="ask")[1]["drifted"]
 
 
 def test_a_new_champion_ends_the_waiting(stream: Stream) -> None:
