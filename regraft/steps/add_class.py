@@ -249,7 +249,7 @@ def _logged(
             (work / "add_class.json", "reports"),
             (work / "manifest.parquet", "data"),
             (work / "reference", "reference"),
-            *((path, "recipe") for path in [work / RECIPE] if path.is_file()),
+            *((path, "recipe") for path in work.rglob(Path(RECIPE).name)),
         ],
     )
 

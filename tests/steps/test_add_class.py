@@ -22,6 +22,7 @@ from regraft.data.manifest import read_manifest
 from regraft.errors import UserError
 from regraft.monitoring.reference import load_reference
 from regraft.registry import decision, store, versions
+from regraft.registry.run_files import RECIPE, run_file
 from regraft.serving.predict import predict
 from regraft.steps.add_class import add_class
 from regraft.steps.validate_data import validate_data
@@ -90,6 +91,7 @@ def register_probe(champion: Champion) -> None:
     task.save(model, champion.root / "model")
     client = store.connect()
     run = client.create_run(store.experiment_id(client, "leaves"))
+    client.log_text(str(run.info.run_id), "{}", RECIPE)
     decision.register(
         name="leaves",
         model_folder=champion.root / "model",
@@ -184,12 +186,13 @@ def test_a_class_that_is_not_found_holds_it_back(
 
 
 def test_the_new_version_knows_its_data_so_that_another_class_can_follow(
-    champion: Champion,
+    champion: Champion, tmp_path: Path
 ) -> None:
     first = champion.add(max_drop_pp=10.0)
     assert first["decision"]["outcome"] == "promote"
     reference = load_reference("leaves/2")  # so that its live answers can be watched
     assert reference.classes == [*KNOWN, "rust"]
+    assert run_file(versions.resolve("leaves/2"), RECIPE, tmp_path) is not None
     assert set(reference.rows["label"]) == set(reference.classes)
     blight = draw(champion.root / "new" / "blight", "blight", range(12))
     found = champion.add("blight", blight, manifest=None, max_drop_pp=10.0)
