@@ -128,17 +128,19 @@ def sequence_table(found: dict[str, Any]) -> str:
 
 def serving_table(found: dict[str, Any]) -> str:
     """The lines of `regraft bench serve`."""
-    lines = [f"{'server':<22} {'clients':>7} {'answers/s':>9} "
-             f"{'p50 ms':>8} {'p95 ms':>8} {'p99 ms':>8} {'failed':>7}"]  # fmt: skip
+    columns = {
+        "requests_per_second": "answers/s",
+        "p50_ms": "p50 ms",
+        "p95_ms": "p95 ms",
+        "p99_ms": "p99 ms",
+        "cpu_ms_per_answer": "CPU ms each",
+        "failed": "failed",
+    }
+    heads = " ".join(f"{head:>11}" for head in columns.values())
+    lines = [f"{'server':<20} {'clients':>7} {heads}"]
     for row in found["rows"]:
-        figures = [
-            row.get(key, "-") for key in ("requests_per_second", "p50_ms", "p95_ms", "p99_ms")
-        ]
-        lines.append(
-            f"{row['server']:<22} {row['clients']:>7} {figures[0]:>9} "
-            + " ".join(f"{value:>8}" for value in figures[1:])
-            + f" {row['failed']:>7}"
-        )
+        figures = " ".join(f"{row.get(key, '-'):>11}" for key in columns)
+        lines.append(f"{row['server']:<20} {row['clients']:>7} {figures}")
     overhead = found["batching_overhead_ms"]
     return "\n".join([*lines, f"the queue adds {overhead:.2f} ms to a call that is alone"])
 

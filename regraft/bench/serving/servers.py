@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,7 +55,7 @@ def started(
                 start_new_session=True,
             )
             try:
-                target = _target(name, address, images)
+                target = _target(name, address, images, partial(_cpu_seconds, process.pid))
                 _wait(process, target, Path(log.name))
                 yield target
             finally:
@@ -73,11 +74,13 @@ def _command(name: str, reference: Reference, port: int) -> list[str]:
     return [python, "-m", "mlflow", "models", "serve", *options, *place]
 
 
-def _target(name: str, address: str, images: Sequence[bytes]) -> Target:
+def _target(
+    name: str, address: str, images: Sequence[bytes], cpu_seconds: Callable[[], float]
+) -> Target:
     if name == "mlflow models serve":
         bodies = [mlflow_body(data) for data in images]
-        return Target(name, address, "/invocations", "application/json", bodies)
-    return Target(name, address, "/predict", "image/jpeg", images)
+        return Target(name, address, "/invocations", "application/json", bodies, cpu_seconds)
+    return Target(name, address, "/predict", "image/jpeg", images, cpu_seconds)
 
 
 def _wait(process: subprocess.Popen[bytes], target: Target, log: Path) -> None:
@@ -101,6 +104,19 @@ def _wait(process: subprocess.Popen[bytes], target: Target, log: Path) -> None:
         got=log.read_text(errors="replace")[-1000:] or "no output",
         expected=f"an answer within {_SECONDS_TO_START:g} s",
     )
+
+
+def _cpu_seconds(session: int) -> float:
+    """User and system time of every process of a session, children that ended included."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        if int(fields[3]) == session:
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
