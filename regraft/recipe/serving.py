@@ -22,9 +22,9 @@ class ServingOptions(Options):
     """Requests at work, and inputs waiting; what comes beyond is told to come back (503)."""
     max_batch: int = Field(default=16, ge=1)
     """Inputs that the model answers at once."""
-    batch_window_ms: float = Field(default=2.0, ge=0, le=1000)
-    """How long the model waits for the inputs of requests that are being decoded; a request that is
-    alone is never kept waiting."""
+    batch_window_ms: float = Field(default=4.0, ge=0, le=1000)
+    """How long the model waits for the inputs of requests that are being decoded, or for as many as
+    it has just answered; a client that is alone is never kept waiting."""
     receive_seconds: float = Field(default=10.0, gt=0)
     """Time that a client may take to send its request."""
     request_seconds: float = Field(default=30.0, gt=0)

@@ -2,7 +2,8 @@
 
 While the model works on one batch the next one gathers by itself, so a server under load fills its
 batches without waiting, and a request that is alone goes straight through. Only when further
-requests are being decoded at this moment does the worker wait for them, for a small window.
+requests are being decoded at this moment, or as many as were answered last have not come back yet
+(their clients have just got their answers), does the worker wait for them, for a small window.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Batcher(Generic[T, R]):
         self._changed = threading.Condition()
         self._closed = False
         self._working = False
+        self._last = 1  # size of the batch before
         self._thread = threading.Thread(target=self._work, name="regraft-batches", daemon=True)
         self._thread.start()
 
@@ -117,7 +119,10 @@ class Batcher(Generic[T, R]):
             return self._take()
 
     def _worth_waiting(self) -> bool:
-        return not self._closed and len(self._waiting) < self._max_batch and self._coming() > 0
+        here = len(self._waiting)
+        if self._closed or here >= self._max_batch:
+            return False
+        return self._coming() > 0 or here < self._last
 
     def _take(self) -> list[_Job[T, R]]:
         """Those of the oldest item's group, at most a batch; the others keep their places."""
@@ -128,4 +133,5 @@ class Batcher(Generic[T, R]):
             mine = len(batch) < self._max_batch and (not batch or job.group is batch[0].group)
             (batch if mine else others).append(job)
         self._waiting = others
+        self._last = len(batch)
         return batch

@@ -92,6 +92,23 @@ def test_alone_is_not_kept_waiting_and_company_is_waited_for() -> None:
     assert gate.batches == [[1], [2, 3]]
 
 
+def test_as_many_as_before_are_waited_for_once() -> None:
+    gate = Gate()
+    batcher = make(gate, window_seconds=0.3)
+    hold_first(gate, batcher)
+    batcher.submit("m", [1, 2])
+    gate.go.set()
+    while len(gate.batches) < 2:
+        time.sleep(0.001)
+    both = [batcher.submit("m", [item])[0] for item in (3, 4)]  # one after the other
+    for future in both:
+        future.result(30)
+    alone = [batcher.submit("m", [item])[0].result(30) for item in (5, 6)]
+
+    assert gate.batches == [["first"], [1, 2], [3, 4], [5], [6]]
+    assert alone == [("answer", 5), ("answer", 6)]
+
+
 def test_an_error_reaches_those_whose_batch_it_was() -> None:
     def run(items: list[Any]) -> list[Any]:
         if "bad" in items:
