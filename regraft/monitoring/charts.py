@@ -61,10 +61,12 @@ def _line(axes: Axes, monitor: str, ratios: list[float], fires: list[bool]) -> N
         return
     colour, marker = _COLOURS[monitor], _MARKERS[monitor]
     heights = np.minimum([ratios[k] for k in known], _HIGHEST)
-    axes.plot(known, heights, color=colour, marker=marker, markersize=4.5, label=monitor,
+    # Side by side, so that lines that are cut at the top do not hide each other.
+    places = np.array(known) + 0.07 * (list(_COLOURS).index(monitor) - 1.5)
+    axes.plot(places, heights, color=colour, marker=marker, markersize=4.5, label=monitor,
               markerfacecolor="white", linewidth=1.2)  # fmt: skip
     lit = [n for n, k in enumerate(known) if fires[k]]
-    axes.plot(np.array(known)[lit], heights[lit], marker, color=colour, markersize=5.5)
+    axes.plot(places[lit], heights[lit], marker, color=colour, markersize=5.5)
 
 
 def _ratios(windows: Sequence[Mapping[str, Any]], monitor: str) -> tuple[list[float], list[bool]]:
