@@ -22,7 +22,7 @@ class MonitoringOptions(Options):
     """Answers per window."""
     persistence: int = Field(default=2, ge=1, le=50)
     """How many windows in a row must be shifted before they count as drift."""
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    alpha: float = Field(default=0.01, gt=0, lt=0.5)
     """Level of one window: the chance that any test fires without a shift, by Holm's correction."""
     permutations: int = Field(default=2000, ge=200, le=100_000)
     """Least number of relabellings behind each p-value; more where many tests are corrected for."""

@@ -83,7 +83,7 @@ def test_streams_are_what_they_say(photos: Photos) -> None:
 
 
 def test_rates_and_delays(photos: Photos) -> None:
-    options = MonitoringOptions(permutations=200)
+    options = MonitoringOptions(permutations=200, alpha=0.05)
     kinds = [
         k for k in streams(3) if k.name in ("no shift", "known field", "sudden", "class prior")
     ]
