@@ -100,11 +100,13 @@ def test_the_champion_answers(finished: Finished) -> None:
     assert answer["confidence"] == max(answer["probabilities"].values())
 
 
-def test_the_history_reads_like_a_sentence(finished: Finished) -> None:
+def test_the_history_says_who_became_champion_and_why(finished: Finished) -> None:
     result = finished.project.call("history", "tiny")
     assert result.code == 0, result.text
-    assert result.output.splitlines()[0].count("first") == 1
-    assert len(result.output.splitlines()) >= 2
+    header, *decisions = result.output.splitlines()
+    assert header.split()[-1] == "why"
+    (first,) = [line for line in decisions if " first " in line]
+    assert "no champion to beat" in first
 
 
 def test_the_same_command_again_registers_nothing_new(finished: Finished) -> None:
