@@ -147,15 +147,15 @@ def _check(person: Person, recipe: Path, overrides: list[str]) -> dict[str, Any]
 def _retrain(
     person: Person, server: Server, recipe: Path, overrides: list[str], photos: Photos
 ) -> dict[str, Any]:
-    """Five labels of each class arrive, those that the list asks for first; then a check."""
-    with (person.folder / "monitor" / "to_label.csv").open(encoding="utf-8") as file:
-        asked_for = [Path(row["path"]).stem for row in csv.DictReader(file)]
-    hashes = {photo: hashlib.sha256(photo.read_bytes()).hexdigest() for photo in photos.live}
-    useful = sorted(photos.live, key=lambda photo: _place(hashes[photo], asked_for))
+    """The first five photos of each class get their label; then a check.
+
+    Not those that the list asks for: they become the frozen test, which must be a fair sample.
+    """
     labels = []
     for label in sorted({photo.parent.name for photo in photos.live}):
-        own = [photo for photo in useful if photo.parent.name == label][:LABELS_PER_CLASS]
-        labels += [(hashes[photo], label) for photo in own]
+        own = [photo for photo in photos.live if photo.parent.name == label]
+        labels += [(hashlib.sha256(photo.read_bytes()).hexdigest(), label)
+                   for photo in own[:LABELS_PER_CLASS]]  # fmt: skip
     with (person.folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("input_hash", "label"), *labels])
     _say(f"{len(labels)} labels arrive")
@@ -174,10 +174,6 @@ def _retrain(
         found["seconds_to_follow"] = round(server.follows(version), 2)
         _say(f"the server answers with version {server.version()}")
     return found
-
-
-def _place(digest: str, asked_for: list[str]) -> int:
-    return asked_for.index(digest) if digest in asked_for else len(asked_for)
 
 
 def _measure(person: Person, found: dict[str, Any], photos: Photos) -> dict[str, Any]:
