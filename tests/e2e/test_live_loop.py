@@ -31,7 +31,7 @@ def test_field_photos_lead_to_a_better_champion_that_still_knows_the_lab(
          "data.images_per_class=80"],
     )  # fmt: skip
     assert found["drifted_after"] in {1, 2}
-    assert found["labels"] == 15
+    assert found["labels"] == 24
     assert found["decision"]["outcome"] == "promote"
     accuracy = found["accuracy"]
     assert accuracy["field_after"] >= accuracy["field_before"] + 0.25
