@@ -53,7 +53,9 @@ def _trained(
 ) -> Path:
     recipe, out = prepared.recipe, prepared.own / name
     write_manifest(rows, prepared.own / f"{name}.parquet")
-    options = prepared.values["finetune"] | {"plan": plan, "min_labels_per_class": 0}
+    options = prepared.values["finetune"]
+    labels_alone = options["adaptation"] | {"semi_supervised": "off"}
+    options = options | {"plan": plan, "min_labels_per_class": 0, "adaptation": labels_alone}
     with prepared.timed("finetune"):
         finetune(
             task=recipe.task, manifest=prepared.own / f"{name}.parquet", features=features,
