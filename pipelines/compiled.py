@@ -32,12 +32,14 @@ def compile_all(out_dir: Path, profile: ClusterProfile | None = None) -> list[Pa
     With a profile every step carries that cluster's settings; without one the files hold what all
     clusters have in common.
     """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return [compile_one(name, out_dir, profile) for name in pipelines()]
+
+
+def compile_one(name: str, folder: Path, profile: ClusterProfile | None = None) -> Path:
+    """One pipeline as YAML in `folder`; the profile as in `compile_all`."""
     from kfp import compiler
 
-    out_dir.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, pipeline in pipelines().items():
-        path = out_dir / f"{name}.yaml"
-        compiler.Compiler().compile(pipeline(profile), str(path))
-        written.append(path)
-    return written
+    path = folder / f"{name}.yaml"
+    compiler.Compiler().compile(pipelines()[name](profile), str(path))
+    return path

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.runner import claimed, cpu_seconds, local_runner, own_error, step_table
+from pipelines.runner import claimed, cpu_seconds, run_pipeline, step_table
 from regraft.recipe import Recipe
 from regraft.registry import store
 
@@ -45,13 +45,8 @@ def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[
     steps = [step for step in STEPS if with_student or step != "distillation"]
     pipeline = training_pipeline(with_student=with_student)
     store.writable_folder(store.home())
-    log = out_dir / "log.txt"
     with claimed(out_dir) as records:
-        with local_runner(out_dir, records, log, len(steps), cached=cached):
-            try:
-                task = pipeline(**arguments)
-            except RuntimeError as error:
-                raise own_error(records, log) from error
+        task = run_pipeline(pipeline, arguments, out_dir, records, len(steps), cached=cached)
         summary = {
             "recipe": recipe.name,
             "code_version": arguments["code_version"],

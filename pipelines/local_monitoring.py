@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.local import STEPS as TRAINING
-from pipelines.runner import claimed, cpu_seconds, local_runner, own_error, step_table
+from pipelines.runner import claimed, cpu_seconds, run_pipeline, step_table
 from regraft.progress import note
 from regraft.recipe import Recipe
 from regraft.registry import store
@@ -53,13 +53,8 @@ def _run(
     steps = [*STEPS[:2], *training, *STEPS[2:]]
     arguments = monitoring_arguments(recipe, window=window, since=since, retrain=retrain)
     pipeline = monitoring_pipeline(with_student=with_student)
-    log = out_dir / "log.txt"
     with claimed(out_dir) as records:
-        with local_runner(out_dir, records, log, len(steps), cached=True):
-            try:
-                task = pipeline(**arguments)
-            except RuntimeError as error:
-                raise own_error(records, log) from error
+        task = run_pipeline(pipeline, arguments, out_dir, records, len(steps), cached=True)
         drift = Path(task.outputs["drift"].path)
         check = json.loads((drift / "check.json").read_text(encoding="utf-8"))
         ended = {one["report_id"]: one for one in past(recipe.name)} if check["retrain"] else {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from regraft.data.files import claimed_folder
 from regraft.errors import UserError
 from regraft.registry import store
 from regraft.steps.hardware import PROCESS_ENVIRONMENT
@@ -29,27 +29,14 @@ def claimed(out_dir: Path) -> Iterator[Path]:
     """The folder of the step records, with what an earlier run left in `out_dir` removed, so that a
     failed run cannot be taken for it. One run at a time writes to a folder."""
     records = out_dir / "records"
-    try:
-        records.mkdir(parents=True, exist_ok=True)
-        lock = (out_dir / ".lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def prepare() -> None:
+        records.mkdir(exist_ok=True)
         for old in [*records.glob("*.json"), *(out_dir / name for name in _RESULTS)]:
             old.unlink(missing_ok=True)
         (out_dir / "log.txt").write_text("")
-    except BlockingIOError as error:
-        raise UserError(
-            "another run is writing to this folder",
-            where=str(out_dir),
-            fix="wait for it, or choose another folder with --out",
-        ) from error
-    except OSError as error:
-        raise UserError(
-            "the output folder cannot be written",
-            where=str(out_dir),
-            got=error.strerror or str(error),
-            fix="choose another one with --out",
-        ) from error
-    with lock:
+
+    with claimed_folder(out_dir, "run", prepare):
         yield records
 
 
@@ -92,6 +79,19 @@ def local_runner(
         logger.setLevel(level)
         for key, value in before.items():
             os.environ.pop(key) if value is None else os.environ.update({key: value})
+
+
+def run_pipeline(
+    pipeline: Any, arguments: dict[str, Any], out_dir: Path, records: Path, n_steps: int,
+    *, cached: bool,
+) -> Any:  # fmt: skip
+    """Kubeflow's record of the run. Raises what the step that failed raised."""
+    log = out_dir / "log.txt"
+    with local_runner(out_dir, records, log, n_steps, cached=cached):
+        try:
+            return pipeline(**arguments)
+        except RuntimeError as error:
+            raise own_error(records, log) from error
 
 
 def own_error(records: Path, log: Path) -> Exception:

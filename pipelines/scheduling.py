@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from pipelines.checked_arguments import check_arguments, check_reachable
 from pipelines.cron import check_cron
 from pipelines.kubeflow import Kubeflow
 from pipelines.profile import ClusterProfile
+from pipelines.submission import sendable
 from regraft.recipe import Recipe
 
 _PAGE = 100
@@ -29,27 +28,19 @@ def schedule_monitoring(
     Raises `UserError` before anything is sent when cron, arguments, paths, secrets or volumes are
     wrong, and when Kubeflow cannot be reached or refuses.
     """
-    import yaml
-
     from pipelines.arguments import monitoring_arguments
-    from pipelines.preflight import check_namespace
-    from pipelines.submission import compile_one
 
     cron = check_cron(cron)
     arguments = monitoring_arguments(recipe)
-    check_reachable(arguments, profile)
-    name = "monitoring" if recipe.distillation.enabled else "monitoring_without_student"
-    with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(name, profile, Path(folder))
-        spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
-        check_arguments(spec, arguments)
-        kubeflow = Kubeflow(profile)
-        if looked_up:
-            check_namespace(profile)
-        with kubeflow.calls():
-            pipeline, version = _uploaded(kubeflow, package, spec["pipelineInfo"]["name"])
-            wanted = _wanted(kubeflow, recipe.name, pipeline, cron, arguments, profile)
-            found, outcome = _exactly_one(kubeflow, wanted)
+    with (
+        sendable("monitoring", recipe, arguments, profile, looked_up=looked_up) as (
+            kubeflow, package, spec,
+        ),
+        kubeflow.calls(),
+    ):  # fmt: skip
+        pipeline, version = _uploaded(kubeflow, package, spec["pipelineInfo"]["name"])
+        wanted = _wanted(kubeflow, recipe.name, pipeline, cron, arguments, profile)
+        found, outcome = _exactly_one(kubeflow, wanted)
     return {
         "recurring_run_id": found.recurring_run_id,
         "name": found.display_name,

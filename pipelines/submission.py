@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,7 @@ def submit_training(
     Raises `UserError` before anything is sent when arguments, paths, secrets or volumes are wrong,
     and when Kubeflow cannot be reached or refuses.
     """
-    import yaml
-
     from pipelines.arguments import training_arguments
-    from pipelines.preflight import check_namespace
 
     root = Path(recipe.data.root).expanduser()
     if not data_version and not root.exists():
@@ -38,27 +37,42 @@ def submit_training(
         note(f"{root} is not on this machine: without --data-version no step is taken from a cache")
     arguments = training_arguments(recipe, data_version=data_version)
     arguments["triggered_by"] = "regraft submit"
+    with sendable("training", recipe, arguments, profile, looked_up=looked_up) as (
+        kubeflow, package, _,
+    ):  # fmt: skip
+        return _start(kubeflow, package, arguments, recipe.name, profile)
+
+
+@contextmanager
+def sendable(
+    kind: str,
+    recipe: Recipe,
+    arguments: dict[str, Any],
+    profile: ClusterProfile,
+    *,
+    looked_up: bool,
+) -> Iterator[tuple[Kubeflow, Path, dict[str, Any]]]:
+    """Kubeflow and the `kind` (training, monitoring) of pipeline that fits the recipe, compiled for
+    the profile to a file, and its content, when all that can be checked beforehand is in order. The
+    file goes with the context.
+
+    Raises `UserError` as `submit_training`.
+    """
+    import yaml
+
+    from pipelines.compiled import compile_one
+    from pipelines.preflight import check_namespace
+
     check_reachable(arguments, profile)
-    name = "training" if recipe.distillation.enabled else "training_without_student"
+    name = kind if recipe.distillation.enabled else f"{kind}_without_student"
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(name, profile, Path(folder))
+        package = compile_one(name, Path(folder), profile)
         spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
         check_arguments(spec, arguments)
         kubeflow = Kubeflow(profile)
         if looked_up:
             check_namespace(profile)
-        return _start(kubeflow, package, arguments, recipe.name, profile)
-
-
-def compile_one(name: str, profile: ClusterProfile, folder: Path) -> Path:
-    """One pipeline with the profile's settings, as YAML in `folder`."""
-    from kfp import compiler
-
-    from pipelines.compiled import pipelines
-
-    path = folder / f"{name}.yaml"
-    compiler.Compiler().compile(pipelines()[name](profile), str(path))
-    return path
+        yield kubeflow, package, spec
 
 
 def _start(

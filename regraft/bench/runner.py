@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -21,9 +20,8 @@ from typing import Any
 from regraft.bench.cell import Cell, digest
 from regraft.bench.rows import markdown, row_of
 from regraft.bench.worker import Job, measured
-from regraft.data.files import atomic_write
+from regraft.data.files import atomic_write, claimed_folder
 from regraft.data.versions import content_version
-from regraft.errors import UserError
 from regraft.progress import note
 from regraft.steps.hardware import PROCESS_ENVIRONMENT
 
@@ -153,24 +151,7 @@ def _file(out: Path, cell: Cell, seed: int, version: str) -> Path:
 @contextmanager
 def _claimed(out: Path) -> Iterator[None]:
     """One bench at a time writes to a folder; what a killed one was working on is removed."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(
-            "another bench is writing to this folder",
-            where=str(out),
-            fix="wait for it, or choose another folder with --out",
-        ) from error
-    except OSError as error:
-        raise UserError(
-            "the output folder cannot be written",
-            where=str(out),
-            got=error.strerror or str(error),
-            fix="choose another one with --out",
-        ) from error
-    with lock:
-        shutil.rmtree(out / "work", ignore_errors=True)
+    remove = partial(shutil.rmtree, out / "work", ignore_errors=True)
+    with claimed_folder(out, "bench", remove):
         yield
-        shutil.rmtree(out / "work", ignore_errors=True)
+        remove()

@@ -1,4 +1,4 @@
-"""`regraft submit` and `regraft runs`: the cluster's side of `regraft run`."""
+"""`regraft submit`, `schedule` and `runs`: the cluster's side of `regraft run` and `monitor`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ _PROFILE = click.option(
     show_default=True,
     help="Cluster profile: where Kubeflow is and how steps run there.",
 )
+_NO_LOOKUP = click.option(
+    "--no-lookup", is_flag=True, help="Do not look for secrets and volumes beforehand."
+)
 
 
 @click.command()
@@ -21,7 +24,7 @@ _PROFILE = click.option(
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @_PROFILE
 @click.option("--data-version", default="", help="Which data lie in the cluster's volume.")
-@click.option("--no-lookup", is_flag=True, help="Do not look for secrets and volumes beforehand.")
+@_NO_LOOKUP
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def submit(
     recipe: str,
@@ -50,6 +53,40 @@ def submit(
         click.echo(json.dumps(started, indent=2))
         return
     click.echo(f"started {started['name']} ({started['run_id']})\n  {started['url']}")
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--cron", required=True, help='Six fields, seconds first: "0 0 * * * *" is hourly.')
+@_PROFILE
+@_NO_LOOKUP
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def schedule(
+    recipe: str,
+    overrides: tuple[str, ...],
+    cron: str,
+    profile_file: str,
+    no_lookup: bool,
+    as_json: bool,
+) -> None:
+    """Run the drift check of RECIPE on a Kubeflow cluster again and again.
+
+    Creates the one recurring run of this recipe or makes it what is asked for now: the latest
+    pipeline version, one at a time, nothing made up for. Run it again after every change of recipe
+    or library. Everything is checked before anything is sent.
+    """
+    from pipelines.profile import load_profile
+    from regraft.recipe import load_recipe
+
+    checked, profile = load_recipe(recipe, list(overrides)), load_profile(profile_file)
+    from pipelines.scheduling import schedule_monitoring
+
+    found = schedule_monitoring(checked, cron, profile, looked_up=not no_lookup)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(f"{found['outcome']}: {found['name']} at {found['cron']!r}\n  {found['url']}")
 
 
 @click.command()

@@ -13,10 +13,10 @@ import click
 from regraft import __version__
 from regraft.cli import champions
 from regraft.cli.bench import bench
-from regraft.cli.cluster import runs, submit
+from regraft.cli.cluster import runs, schedule, submit
 from regraft.cli.erase import erase
 from regraft.cli.feedback import feedback
-from regraft.cli.monitor import monitor, schedule, watch
+from regraft.cli.monitor import monitor, watch
 from regraft.cli.serve import serve
 from regraft.errors import UserError
 

@@ -1,4 +1,4 @@
-"""Verbs of the live side: one check, a check again and again, a check on a cluster's schedule."""
+"""Verbs of the live side: one check, and a check again and again."""
 
 from __future__ import annotations
 
@@ -73,47 +73,6 @@ def watch(
 
     arguments = [recipe, *overrides, *(["--no-retrain"] if no_retrain else [])]
     watch_forever([*arguments, *(["--out", out] if out else [])], seconds)
-
-
-@click.command()
-@click.argument("recipe", type=click.Path(dir_okay=False))
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--cron", required=True, help='Six fields, seconds first: "0 0 * * * *" is hourly.')
-@click.option(
-    "--profile",
-    "profile_file",
-    type=click.Path(dir_okay=False),
-    default="infra/profiles/cluster.yaml",
-    show_default=True,
-    help="Cluster profile: where Kubeflow is and how steps run there.",
-)
-@click.option("--no-lookup", is_flag=True, help="Do not look for secrets and volumes beforehand.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
-def schedule(
-    recipe: str,
-    overrides: tuple[str, ...],
-    cron: str,
-    profile_file: str,
-    no_lookup: bool,
-    as_json: bool,
-) -> None:
-    """Run the drift check of RECIPE on a Kubeflow cluster again and again.
-
-    Creates the one recurring run of this recipe or makes it what is asked for now: the latest
-    pipeline version, one at a time, nothing made up for. Run it again after every change of recipe
-    or library. Everything is checked before anything is sent.
-    """
-    from pipelines.profile import load_profile
-    from regraft.recipe import load_recipe
-
-    checked, profile = load_recipe(recipe, list(overrides)), load_profile(profile_file)
-    from pipelines.scheduling import schedule_monitoring
-
-    found = schedule_monitoring(checked, cron, profile, looked_up=not no_lookup)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    click.echo(f"{found['outcome']}: {found['name']} at {found['cron']!r}\n  {found['url']}")
 
 
 def pause_seconds(text: str) -> int:

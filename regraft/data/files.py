@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from regraft.errors import UserError
 
 _JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"}
 
@@ -43,3 +47,30 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed_folder(folder: Path, what: str, prepare: Callable[[], object]) -> Iterator[None]:
+    """Hold an output folder, made if missing and put in order by `prepare`, for one `what` (run,
+    bench) at a time. Raises UserError while another one holds it, or where it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        prepare()
+    except BlockingIOError as error:
+        raise UserError(
+            f"another {what} is writing to this folder",
+            where=str(folder),
+            fix="wait for it, or choose another folder with --out",
+        ) from error
+    except OSError as error:
+        raise UserError(
+            "the output folder cannot be written",
+            where=str(folder),
+            got=error.strerror or str(error),
+            fix="choose another one with --out",
+        ) from error
+    with lock:
+        yield
