@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from regraft.data.files import atomic_write
 from regraft.errors import UserError
 
 _model_seconds = 0.0
@@ -55,8 +57,9 @@ def recorded(name: str) -> Iterator[None]:
                 # the process is the step's own and ends now; collecting torch's garbage takes 1 s
                 gc.disable()
                 gc.freeze()
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            Path(folder, f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+            text = json.dumps(record)
+            path = Path(folder, f"{name}.json")
+            atomic_write(path, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 @contextmanager
