@@ -1,6 +1,6 @@
-"""Example data that the project draws itself, so that every recipe runs without a download.
+"""Example data that the project makes itself, so that every recipe runs without a download.
 
-`python -m regraft.data.examples [FOLDER]` draws the whole `data/` folder, the version of which
+`python -m regraft.data.examples [FOLDER]` makes the whole `data/` folder, the version of which
 `data.dvc` records.
 """
 
@@ -15,13 +15,18 @@ from regraft.errors import UserError
 
 
 def generate_all(data_root: Path | str) -> dict[str, int]:
-    """Draw every example set under `data_root`; returns the number of files written per set.
+    """Make every example set under `data_root`; returns the number of files written per set.
 
     Only missing or differing files are written, so a second call writes none.
     """
+    from regraft.data.examples.health_questions import generate_health
     from regraft.data.examples.leaves import generate_leaves
 
-    return {"leaves": generate_leaves(Path(data_root) / "leaves")}
+    root = Path(data_root)
+    return {
+        "leaves": generate_leaves(root / "leaves"),
+        "health": generate_health(root / "health"),
+    }
 
 
 def keep_version(data_root: Path | str) -> str:
