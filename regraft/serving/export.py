@@ -49,8 +49,9 @@ def export(
     photo of `images`, else on training rows; none of them is checked on.
 
     Returns {model, file, bytes, opset, photos, labelled, float: {max_logit_difference, agreement,
-    accuracy, accuracy_drop_pp}, int8: the same and calibration_photos, or None}. The last two
-    figures of `float` and `int8` are None where the photos have no labels.
+    accuracy, accuracy_drop_pp}, int8: the same, calibration_photos and float_layers (the first
+    layers, which eight bits would have spoilt), or None}. Accuracy and its drop are None where the
+    photos have no labels.
 
     Raises UserError, and writes nothing, when the graph does not answer like the model or the
     quantised one loses more than `max_drop_pp` points of accuracy (without labels: answers
@@ -73,9 +74,12 @@ def export(
         report = {"float": exact, "int8": None}
         if int8:
             small = work / "int8.onnx"
-            onnx_graph.quantise(graph, small, _pixels(model, photos.calibration))
+            kept = onnx_graph.quantise(graph, small, _pixels(model, photos.calibration))
             found = _parity(truth, onnx_graph.answers(small, pixels), model.classes, photos.labels)
-            report["int8"] = found | {"calibration_photos": len(photos.calibration)}
+            report["int8"] = found | {
+                "calibration_photos": len(photos.calibration),
+                "float_layers": kept,
+            }
             _refuse_if_worse(found, max_drop_pp, reference)
             graph = small
         _publish(graph, file)

@@ -112,6 +112,19 @@ def test_eight_bits_are_smaller_and_nearly_as_good(
     assert any(t.dims and t.dims[0] > 1 for t in scales), "not per channel"
 
 
+def test_layers_that_eight_bits_spoil_stay_in_float(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+    for limit in (np.inf, 0.0):
+        monkeypatch.setattr(onnx_graph, "_MOST_CHANGE", limit)
+        file = tmp_path / f"{limit}.onnx"
+        found[limit] = export(str(model), file, images=photos, int8=True, max_drop_pp=50)["int8"]
+    assert found[np.inf]["float_layers"] == 0
+    assert found[0.0]["float_layers"] > 1
+    assert found[0.0]["max_logit_difference"] < 0.8 * found[np.inf]["max_logit_difference"]
+
+
 def test_eight_bits_that_lose_too_much_leave_no_file(
     model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
