@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -48,6 +48,11 @@ class ServingOptions(Options):
     """Alias or version number of a challenger that also answers, never returned; empty: none."""
     shadow_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the inputs that the challenger gets."""
+    test_time: Literal["", "batch_statistics", "tent"] = ""
+    """Adapt batch norm to the latest inputs while serving; empty: answer as registered. Answers
+    then hang on what was asked before: a rollback does not bring them back bit for bit."""
+    test_time_inputs: int = Field(default=64, ge=8, le=1024)
+    """How many of the latest inputs it adapts to; each time half of them are new."""
 
     @model_validator(mode="after")
     def _one_request_fits(self) -> Self:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from regraft.registry import versions
+from regraft.serving.adapting import adapted
 
 _BATCH = 64  # bounds the memory that decoded images take
 
@@ -28,15 +29,8 @@ def predict(
         predictor = load_model(folder)
     values = list(inputs)
     if test_time:
-        predictor = _adapted(predictor, test_time, values)
+        predictor = adapted(predictor, test_time, values)
     answers: list[dict[str, Any]] = []
     for start in range(0, len(values), _BATCH):
         answers += predictor.predict(values[start : start + _BATCH])
     return answers
-
-
-def _adapted(predictor: Any, kind: str, values: list[str | bytes]) -> Any:
-    from regraft.transfer.test_time import adapt
-
-    batches = list(predictor.batches(values))
-    return type(predictor)(adapt(kind, predictor.model, batches))

@@ -16,9 +16,10 @@ from regraft.recipe.base import Options
 from regraft.recipe.loading import apply_override, check_options
 from regraft.recipe.serving import ServingOptions
 from regraft.registry.versions import Reference
+from regraft.serving.adapting import adapting
 from regraft.serving.app import make_app
 from regraft.serving.following import Follower, find
-from regraft.serving.loaded import serving_section
+from regraft.serving.loaded import LoadedModel, load, serving_section
 from regraft.serving.recording import AnswerLog
 from regraft.serving.server import address_of, bind, make_server
 from regraft.serving.service import Service
@@ -88,6 +89,7 @@ def make_service(name: str, reference: Reference, options: ServingOptions) -> Se
         name,
         poll_seconds=options.poll_seconds,
         on_swap=lambda model: telemetry.use(model.name, model.version),
+        load=partial(_load, options=options),
     )
     challenger = None
     if options.shadow:
@@ -104,6 +106,13 @@ def make_service(name: str, reference: Reference, options: ServingOptions) -> Se
         if options.log_predictions
         else None,
     )
+
+
+def _load(reference: Reference, *, options: ServingOptions) -> LoadedModel:
+    model = load(reference)
+    if not options.test_time:
+        return model
+    return adapting(model, options.test_time, options.test_time_inputs)
 
 
 def open_log(name: str, options: ServingOptions) -> AnswerLog | None:

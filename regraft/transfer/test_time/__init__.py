@@ -37,17 +37,22 @@ def adapt(kind: str, model: Any, batches: Sequence[torch.Tensor]) -> Any:
             "too few inputs for test-time adaptation",
             got=str(count),
             expected=f"at least {FEWEST} at once",
-            fix="ask about more inputs together, or predict without --test-time",
+            fix="ask about more inputs together, or predict without test-time adaptation",
         )
+    check_adaptable(model)
     changed = copy.deepcopy(model)
-    if not norms(changed):
+    adapted = import_module(f"{__name__}.{kind}").adapt(changed, batches)
+    return adapted.eval()
+
+
+def check_adaptable(model: Any) -> None:
+    """Raises `UserError` for a network without batch norm."""
+    if not norms(model):
         raise UserError(
             "the network has no batch norm, which test-time adaptation changes",
             got=type(model.encoder).__name__,
-            fix="predict without --test-time",
+            fix="predict or serve without test-time adaptation",
         )
-    adapted = import_module(f"{__name__}.{kind}").adapt(changed, batches)
-    return adapted.eval()
 
 
 def norms(model: Any) -> list[_BatchNorm]:
