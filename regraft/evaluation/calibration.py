@@ -106,8 +106,12 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> list[dict[str,
     `confidence` is the threshold that keeps this share (Geifman and El-Yaniv, 2017).
     """
     scores = np.asarray(probabilities, dtype=np.float64)
-    confidence = scores.max(axis=1)
-    correct = scores.argmax(axis=1) == np.asarray(labels)
+    return coverage_curve(scores.argmax(axis=1) == np.asarray(labels), scores.max(axis=1))
+
+
+def coverage_curve(correct: ArrayLike, confidence: ArrayLike) -> list[dict[str, float]]:
+    """The same from which answers are right (n,) and how sure of each the model is (n,)."""
+    correct, confidence = np.asarray(correct, bool), np.asarray(confidence, np.float64)
     order = np.argsort(-confidence, kind="stable")
     accuracy = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
     kept = np.unique(np.maximum(1, np.round(np.linspace(0.01, 1, 100) * len(order)).astype(int)))
