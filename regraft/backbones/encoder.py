@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from regraft.backbones.blocks import Block, norm_and_bias_names, ordered_blocks
+from regraft.backbones.blocks import ordered_blocks
+from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.loading import BackboneSpec, build
 from regraft.backbones.pooling import mean_and_covariance, power_normalise
 
@@ -31,25 +31,21 @@ class _TrunkReached(Exception):
     """Ends a forward pass where the frozen trunk ends."""
 
 
-class Encoder(nn.Module):
+class Encoder(BlockwiseEncoder):
     """A timm model without classifier.
 
     Attributes
     ----------
-    blocks : list of `Block`, from the input to the output.
     taps : indices of the blocks whose pooled output joins the embedding.
-    dim : length of the embedding.
     """
 
     def __init__(self, spec: BackboneSpec, model: nn.Module) -> None:
         super().__init__()
         self.spec = spec
         self.model = model.to(memory_format=torch.channels_last)
-        self.blocks: list[Block] = ordered_blocks(model)
+        self.blocks = ordered_blocks(model)
         tappable = [block.index for block in self.blocks[1:-1] if block.output]
         self.taps: list[int] = tappable[-spec.taps :] if spec.taps else []
-        self._frozen: set[int] = set()
-        self._keep_statistics = True
         self._tap_channels: dict[int, int] = {}
         self.tap_dims: dict[int, int] = {}
         self.dim = self._measure_dims()
@@ -67,12 +63,6 @@ class Encoder(nn.Module):
         return model.forward_head(model.forward_features(x), pre_logits=True)
 
     # -- frozen trunk ---------------------------------------------------------------------------
-
-    def trunk_end(self, trainable: set[int]) -> int | None:
-        """The last block before the first trainable one after which the network can be cut."""
-        first = min(trainable, default=len(self.blocks))
-        ends = [block.index for block in self.blocks[:first] if block.output]
-        return ends[-1] if ends else None
 
     @torch.inference_mode()
     def trunk(self, x: torch.Tensor, end: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -120,91 +110,14 @@ class Encoder(nn.Module):
         cached = dict(zip(inside, taps.split(sizes, 1), strict=True)) if inside else {}
         return self._combine(cached | pooled, final)
 
-    @torch.inference_mode()
-    def trunk_is_exact(self, x: torch.Tensor, end: int) -> bool:
-        """Whether cutting after block `end` gives the same embedding as the whole network."""
-        was_training = self.training
-        self.eval()
-        try:
-            whole = self(x)
-            cut = self.from_trunk(*self.trunk(x, end), end)
-        except RuntimeError:  # shapes do not fit: something bypasses the cut
-            return False
-        finally:
-            self.train(was_training)
-        return whole.shape == cut.shape and bool(torch.allclose(whole, cut, atol=1e-4))
-
-    # -- freezing -------------------------------------------------------------------------------
-
-    def freeze_except(
-        self,
-        trainable: set[int],
-        *,
-        keep_statistics: bool = True,
-        parameters: Literal["all", "norm_bias", "lora"] = "all",
-    ) -> None:
-        """Train only these blocks, and of them only these parameters: all, those of normalisation
-        layers and biases, or those of low-rank adapters. Frozen means parameters and buffers:
-        frozen blocks stay in eval mode whatever `.train()` says. With `keep_statistics` the batch
-        norms of trainable blocks keep their running statistics too."""
-        self._frozen = {block.index for block in self.blocks} - trainable
-        self._keep_statistics = keep_statistics
-        chosen = self._names_of(parameters)
-        named = dict(self.model.named_parameters())
-        for block in self.blocks:
-            for name in block.parameters:
-                named[name].requires_grad_(block.index in trainable and name in chosen)
-        self.train(self.training)
-
-    def _names_of(self, parameters: str) -> set[str]:
-        if parameters == "norm_bias":
-            return norm_and_bias_names(self.model)
-        names = {name for name, _ in self.model.named_parameters()}
-        return {name for name in names if ".lora_" in name} if parameters == "lora" else names
-
-    def rename_parameters(self, plain_name: Callable[[str], str]) -> None:
-        """Find each block's parameters again after layers inside were wrapped or unwrapped.
-        `plain_name` says what a parameter's name is, or stands for, in the plain network."""
-        owner = {plain_name(name): block for block in self.blocks for name in block.parameters}
-        names = [name for name, _ in self.model.named_parameters()]
-        self.blocks = [
-            replace(block, parameters=tuple(n for n in names if owner[plain_name(n)] is block))
-            for block in self.blocks
-        ]
-
-    def train(self, mode: bool = True) -> Encoder:
-        super().train(mode)
-        if mode:
-            self._hold_frozen()
-        return self
-
-    def _hold_frozen(self) -> None:
-        frozen = {name for index in self._frozen for name in self.blocks[index].parameters}
-        for path, module in self.model.named_modules():
-            names = [f"{path}.{name}" if path else name for name, _ in module.named_parameters()]
-            inside_frozen = bool(names) and all(name in frozen for name in names)
-            is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-            if inside_frozen or (is_batch_norm and self._keep_statistics):
-                module.eval()
-
-    def parameters_of(self, index: int) -> list[nn.Parameter]:
-        """The parameters of one block."""
-        parameters = dict(self.model.named_parameters())
-        return [parameters[name] for name in self.blocks[index].parameters]
-
-    # -- files ----------------------------------------------------------------------------------
-
-    def save(self, folder: Path) -> None:
-        """Write weights and spec; `load_encoder` reads them."""
-        folder.mkdir(parents=True, exist_ok=True)
-        state = {name: value.contiguous() for name, value in self.state_dict().items()}
-        save_file(state, folder / "model.safetensors")
-        (folder / "backbone.json").write_text(json.dumps(self.spec.to_json(), indent=2))
+    def blank(self) -> Encoder:
+        """Another encoder of this spec, randomly initialised."""
+        return Encoder(self.spec, build(self.spec.architecture, self.spec.model_args))
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
+    def input_size(self) -> int:
+        """Side of the square input in pixels."""
+        return self.spec.preprocessing.image_size
 
     # -- helpers --------------------------------------------------------------------------------
 
@@ -282,9 +195,19 @@ class Encoder(nn.Module):
         return found.shape == (1, self.dim)
 
 
-def load_encoder(folder: Path) -> Encoder:
-    """The encoder that `Encoder.save` wrote, in eval mode."""
-    spec = BackboneSpec.from_json(json.loads((folder / "backbone.json").read_text()))
-    encoder = Encoder(spec, build(spec.architecture, spec.model_args))
+def load_encoder(folder: Path) -> BlockwiseEncoder:
+    """The encoder that `save` wrote, in eval mode."""
+    encoder = blank_encoder(json.loads((folder / "backbone.json").read_text()), folder)
     encoder.load_state_dict(load_file(folder / "model.safetensors"))
     return encoder.eval()
+
+
+def blank_encoder(spec: dict[str, Any], folder: Path) -> BlockwiseEncoder:
+    """An encoder of this spec (as JSON), randomly initialised; `folder` is where `save_beside`
+    wrote."""
+    if spec.get("kind") == "transformer":
+        from regraft.backbones.transformer import blank_transformer
+
+        return blank_transformer(spec, folder)
+    found = BackboneSpec.from_json(spec)
+    return Encoder(found, build(found.architecture, found.model_args))

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from regraft.backbones.encoder import Encoder
+from regraft.backbones.blockwise import BlockwiseEncoder
 
 _TOLERANCE = 1e-4  # of an embedding, whose length is 1
 
@@ -33,11 +33,13 @@ class _Call:
     output: torch.Tensor
 
 
-def folded(encoder: Encoder) -> Encoder:
+def folded(encoder: BlockwiseEncoder) -> BlockwiseEncoder:
     """What answers like `encoder` in eval mode with less arithmetic: a copy, or the encoder
     itself where nothing can be folded. It must not be trained, and knows nothing of later changes
     of the encoder."""
     encoder.eval()
+    if not any(_is_batch_norm(layer) for layer in encoder.modules()):
+        return encoder
     size = encoder.spec.preprocessing.image_size
     seed = torch.Generator().manual_seed(0)
     image = torch.randn(1, 3, size, size, generator=seed).to(encoder.device)
@@ -53,7 +55,7 @@ def folded(encoder: Encoder) -> Encoder:
     return smaller if same else encoder
 
 
-def _pairs(encoder: Encoder, image: torch.Tensor) -> list[tuple[str, str]]:
+def _pairs(encoder: BlockwiseEncoder, image: torch.Tensor) -> list[tuple[str, str]]:
     """Names (convolution, batch norm) of layers that run once, one right behind the other."""
     calls = _calls(encoder, image)
     names = [call.name for call in calls]
@@ -66,7 +68,7 @@ def _pairs(encoder: Encoder, image: torch.Tensor) -> list[tuple[str, str]]:
     ]
 
 
-def _calls(encoder: Encoder, image: torch.Tensor) -> list[_Call]:
+def _calls(encoder: BlockwiseEncoder, image: torch.Tensor) -> list[_Call]:
     """Every call of such a layer; the tensors are kept alive, so that an id means one tensor."""
     found: list[_Call] = []
     hooks = []

@@ -10,7 +10,7 @@ import numpy as np
 from regraft.errors import UserError
 
 if TYPE_CHECKING:
-    from regraft.backbones.encoder import Encoder
+    from regraft.backbones.blockwise import BlockwiseEncoder
     from regraft.training.examples import Split
     from regraft.training.selection import Score
 
@@ -20,7 +20,7 @@ _READ_ANSWERS = ("lwf", "ewc", "cdan", "mcc", "entropy", "pseudo_label")
 
 def begun(
     module: Any,
-    encoder: Encoder,
+    encoder: BlockwiseEncoder,
     probe: dict[str, Any],
     features: Path,
     options: dict[str, Any],

@@ -15,7 +15,7 @@ from regraft.recipe.finetune import FinetuneOptions
 from regraft.steps.options import typed
 
 if TYPE_CHECKING:
-    from regraft.backbones.encoder import Encoder
+    from regraft.backbones.blockwise import BlockwiseEncoder
     from regraft.training.examples import Split
     from regraft.training.losses import MainLoss
     from regraft.training.sources import Data
@@ -175,7 +175,7 @@ def _plan(
 
 def _data(
     module: Any,
-    encoder: Encoder,
+    encoder: BlockwiseEncoder,
     rows: pd.DataFrame,
     classes: list[str],
     features: Path,

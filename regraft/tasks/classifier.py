@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from regraft.backbones.encoder import Encoder
+from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.folding import folded
 from regraft.backbones.heads import CacheHead
 from regraft.errors import UserError
@@ -31,7 +31,7 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: BlockwiseEncoder,
         classes: list[str],
         *,
         test_views: int = 1,

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from regraft.backbones.encoder import Encoder
+from regraft.backbones.blockwise import BlockwiseEncoder
+from regraft.backbones.encoder import blank_encoder
 from regraft.backbones.folding import folded
 from regraft.backbones.heads import CacheHead
-from regraft.backbones.loading import BackboneSpec, build
+from regraft.backbones.layout import channels_last
 from regraft.data.images import open_rgb
 from regraft.progress import track
 from regraft.tasks.classifier import Classifier
@@ -27,7 +28,7 @@ _BATCH = 16
 
 
 def new_model(
-    encoder: Encoder,
+    encoder: BlockwiseEncoder,
     classes: list[str],
     *,
     test_views: int,
@@ -59,10 +60,8 @@ def save(model: Classifier, folder: Path) -> None:
 def load_model(folder: Path) -> Classifier:
     """The model that `save` wrote, in eval mode."""
     card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    spec = BackboneSpec.from_json(card["backbone"])
-    encoder = Encoder(spec, build(spec.architecture, spec.model_args))
     model = Classifier(
-        encoder,
+        blank_encoder(card["backbone"], folder),
         card["classes"],
         test_views=card["test_views"],
         auxiliary=card.get("auxiliary"),
@@ -87,8 +86,7 @@ def with_class(model: Classifier, label: str, weight: np.ndarray, bias: float) -
         state[f"{linear}.{name}"] = torch.cat([own, new, others])
     if "head.values" in state:  # no key speaks for the new class
         state["head.values"] = nn.functional.pad(state["head.values"], (0, 1))
-    spec = model.encoder.spec
-    encoder = Encoder(spec, build(spec.architecture, spec.model_args)).to(model.encoder.device)
+    encoder = model.encoder.blank().to(model.encoder.device)
     classes = [*model.classes, label]
     grown = Classifier(encoder, classes, test_views=model.test_views, auxiliary=model.auxiliary)
     grown.temperature = model.temperature
@@ -115,7 +113,9 @@ def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarr
     return np.concatenate(embeddings), np.concatenate(logits)
 
 
-def embed(encoder: Encoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarray, np.ndarray]:
+def embed(
+    encoder: BlockwiseEncoder, rows: pd.DataFrame, *, views: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) of images as they are, and averaged over `views` flips (unit length)."""
     plain, averaged = [], []
     encoder = folded(encoder)
@@ -131,7 +131,7 @@ def embed(encoder: Encoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarr
 
 
 def training_views(
-    encoder: Encoder, rows: pd.DataFrame, augmentation: dict[str, Any], *, seed: int
+    encoder: BlockwiseEncoder, rows: pd.DataFrame, augmentation: dict[str, Any], *, seed: int
 ) -> ImageViews:
     """The views of these rows that a model with this encoder is trained on."""
     return ImageViews(
@@ -144,13 +144,15 @@ def training_views(
 
 
 def composed_views(
-    encoder: Encoder, rows: pd.DataFrame, compose: Callable[..., Any], *, seed: int
+    encoder: BlockwiseEncoder, rows: pd.DataFrame, compose: Callable[..., Any], *, seed: int
 ) -> ComposedViews:
     """Views that `compose(photo number, photo, rng, side)` makes of the photos of these rows."""
     return ComposedViews(rows["path"].tolist(), encoder.spec.preprocessing, compose, seed=seed)
 
 
-def embeddings_of_views(encoder: Encoder, views: ImageViews, numbers: list[int]) -> np.ndarray:
+def embeddings_of_views(
+    encoder: BlockwiseEncoder, views: ImageViews, numbers: list[int]
+) -> np.ndarray:
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
     encoder = folded(encoder)
     return _over_views(encoder, views, numbers, encoder.device, "augmented views")
@@ -176,7 +178,7 @@ def _over_views(
     found = []
     for pair in track(batches, description, total=len(batches)):
         x = views.batch(pair[:, 0], pair[:, 1]).to(device)
-        output = module(x.contiguous(memory_format=torch.channels_last))
+        output = module(channels_last(x))
         found.append(output.float().cpu().numpy())
     return np.concatenate(found).reshape(len(views), len(numbers), -1)
 

@@ -11,7 +11,8 @@ from typing import IO, Protocol
 import numpy as np
 import torch
 
-from regraft.backbones.encoder import Encoder
+from regraft.backbones.blockwise import BlockwiseEncoder
+from regraft.backbones.layout import channels_last
 
 
 class Views(Protocol):
@@ -42,7 +43,7 @@ class Inputs(Protocol):
 
     def batch(self, indices: np.ndarray, views: np.ndarray) -> list[torch.Tensor]: ...
 
-    def embed(self, encoder: Encoder, batch: list[torch.Tensor]) -> torch.Tensor: ...
+    def embed(self, encoder: BlockwiseEncoder, batch: list[torch.Tensor]) -> torch.Tensor: ...
 
 
 class ImageInputs:
@@ -57,9 +58,9 @@ class ImageInputs:
 
     def batch(self, indices: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         x = self.views.batch(indices, views)
-        return [x.contiguous(memory_format=torch.channels_last)]
+        return [channels_last(x)]
 
-    def embed(self, encoder: Encoder, batch: list[torch.Tensor]) -> torch.Tensor:
+    def embed(self, encoder: BlockwiseEncoder, batch: list[torch.Tensor]) -> torch.Tensor:
         embedding: torch.Tensor = encoder(batch[0])
         return embedding
 
@@ -80,11 +81,9 @@ class TrunkInputs:
 
     def batch(self, indices: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         activations = torch.from_numpy(self._activations[indices, views].astype(np.float32))
-        if activations.ndim == 4:
-            activations = activations.contiguous(memory_format=torch.channels_last)
-        return [activations, torch.from_numpy(np.array(self._taps[indices, views]))]
+        return [channels_last(activations), torch.from_numpy(np.array(self._taps[indices, views]))]
 
-    def embed(self, encoder: Encoder, batch: list[torch.Tensor]) -> torch.Tensor:
+    def embed(self, encoder: BlockwiseEncoder, batch: list[torch.Tensor]) -> torch.Tensor:
         return encoder.from_trunk(batch[0], batch[1], self.end)
 
 
@@ -101,5 +100,5 @@ class EmbeddingInputs:
     def batch(self, indices: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         return [torch.from_numpy(np.array(self._embeddings[indices, views]))]
 
-    def embed(self, encoder: Encoder, batch: list[torch.Tensor]) -> torch.Tensor:
+    def embed(self, encoder: BlockwiseEncoder, batch: list[torch.Tensor]) -> torch.Tensor:
         return batch[0]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from regraft.backbones.encoder import Encoder
+from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.training.inputs import Inputs, Views
 
 
@@ -25,7 +25,7 @@ class StoredEmbeddings:
     def batch(self, indices: np.ndarray, views: np.ndarray) -> list[torch.Tensor]:
         return [self._embeddings[indices]]
 
-    def embed(self, encoder: Encoder, batch: list[torch.Tensor]) -> torch.Tensor:
+    def embed(self, encoder: BlockwiseEncoder, batch: list[torch.Tensor]) -> torch.Tensor:
         return batch[0]
 
 
@@ -39,6 +39,6 @@ class KnownFeatures:
         """Remember the embeddings (n, dim) of these examples."""
         self._known[views.fingerprint] = embeddings
 
-    def inputs(self, encoder: Encoder, views: Views, **_: Any) -> Inputs:
+    def inputs(self, encoder: BlockwiseEncoder, views: Views, **_: Any) -> Inputs:
         """The embeddings of `views`; a KeyError if they were not added."""
         return StoredEmbeddings(self._known[views.fingerprint])

