@@ -1,0 +1,53 @@
+"""The search for passages, with a tiny encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regraft.backbones.transformer import TransformerEncoder
+from regraft.backbones.transformer_loading import load_transformer
+from regraft.errors import UserError
+from regraft.tasks.retriever import Passage, Retriever
+from tests.backbones.texts import tiny_folder
+
+TEXTS = ["a cold causes fever in children", "how can i treat diabetes", "asthma and my head hurt"]
+PASSAGES = [Passage(str(i), text, topic=text.split()[-1]) for i, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> TransformerEncoder:
+    return load_transformer(str(tiny_folder(tmp_path_factory.mktemp("tiny"))), max_tokens=16)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_a_passage_is_found_by_its_own_text(encoder: TransformerEncoder, weight: float) -> None:
+    found = Retriever(encoder, PASSAGES, dense_weight=weight).search(TEXTS, k=2)
+    assert [hits[0].passage for hits in found] == [0, 1, 2]
+    assert all(hits[0].score > hits[1].score for hits in found)
+
+
+def test_more_passages_than_there_are(encoder: TransformerEncoder) -> None:
+    assert len(Retriever(encoder, PASSAGES).search(["fever"], k=9)[0]) == len(PASSAGES)
+
+
+def test_embeddings_have_unit_length(encoder: TransformerEncoder) -> None:
+    lengths = np.linalg.norm(Retriever(encoder, PASSAGES).embed_questions(["fever", ""]), axis=1)
+    assert lengths == pytest.approx(1, abs=1e-5)
+
+
+def test_saved_and_loaded(encoder: TransformerEncoder, tmp_path: Path) -> None:
+    made = Retriever(encoder, PASSAGES, dense_weight=0.7)
+    made.save(tmp_path)
+    loaded = Retriever.load(tmp_path)
+    assert loaded.passages == made.passages
+    assert loaded.search(["treat asthma", "fever"]) == made.search(["treat asthma", "fever"])
+
+
+def test_nothing_to_search_and_no_retriever(encoder: TransformerEncoder, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing to search"):
+        Retriever(encoder, [])
+    with pytest.raises(UserError, match="no retriever"):
+        Retriever.load(tmp_path)
