@@ -1,7 +1,7 @@
-"""Find the passages that answer a question, by meaning and by words.
+"""Find the passages that answer a question, by meaning, by words and by what is asked.
 
-Every passage is scored: cosine of the encoder's embeddings, BM25, and what a `fusion` makes of the
-two. Passages are few (thousands), so there is no approximate index.
+Every passage is scored from the embeddings of an encoder that stays as it is, and from BM25 (see
+`matching`). Passages are few (thousands), so there is no approximate index.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from regraft.backbones.encoder import load_encoder
 from regraft.backbones.transformer import TransformerEncoder, embed_texts
 from regraft.errors import UserError
 from regraft.tasks.bm25 import Bm25
+from regraft.tasks.matching import Matcher
 
-_CARD = "retriever.json"
+_MATCHER = "matcher.npz"
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,8 @@ class Retriever:
     Attributes
     ----------
     vectors : embeddings of the passages, (passages, dim), unit length.
-    dense_weight : share of the cosine in the score, the rest is that of BM25. Both are at most 1
-        and mean the same for every question, so a low best score says that nothing fits. One half
-        is plain fusion; 1 and 0 are the two alone.
+    matcher : what they are scored with; without one cosine and BM25 count alike. Every term means
+        the same for every question, so a low best score says that nothing fits.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Retriever:
         *,
         vectors: np.ndarray | None = None,
         bm25: Bm25 | None = None,
-        dense_weight: float = 0.5,
+        matcher: Matcher | None = None,
     ) -> None:
         """Embeds and indexes the passages where `vectors` and `bm25` are not given.
 
@@ -72,7 +72,7 @@ class Retriever:
         texts = [passage.text for passage in self.passages]
         self.vectors = embed_texts(encoder, texts) if vectors is None else vectors
         self.bm25 = Bm25.of(texts) if bm25 is None else bm25
-        self.dense_weight = dense_weight
+        self.matcher = matcher or Matcher()
 
     def embed_questions(self, questions: Sequence[str]) -> np.ndarray:
         """(n, dim), unit length."""
@@ -80,9 +80,9 @@ class Retriever:
 
     def scores(self, questions: Sequence[str]) -> np.ndarray:
         """The score of every passage, (questions, passages)."""
-        dense = self.embed_questions(questions) @ self.vectors.T
-        lexical = self.bm25.scores(questions)
-        return self.dense_weight * dense + (1 - self.dense_weight) * lexical
+        return self.matcher.scores(
+            self.embed_questions(questions), self.vectors, self.bm25.scores(questions)
+        )
 
     def search(self, questions: Sequence[str], k: int = 5) -> list[list[Found]]:
         """The `k` best passages of each question, best first."""
@@ -98,14 +98,13 @@ class Retriever:
         np.save(folder / "vectors.npy", self.vectors)
         lines = [json.dumps(asdict(passage)) for passage in self.passages]
         (folder / "passages.jsonl").write_text("\n".join(lines), encoding="utf-8")
-        (folder / _CARD).write_text(json.dumps({"dense_weight": self.dense_weight}))
+        self.matcher.save(folder / _MATCHER)
 
     @classmethod
     def load(cls, folder: Path) -> Retriever:
         """What `save` wrote. Raises UserError where there is no retriever."""
-        card = folder / _CARD
-        if not card.is_file():
-            raise UserError("this folder holds no retriever", where=str(folder), expected=_CARD)
+        if not (folder / _MATCHER).is_file():
+            raise UserError("this folder holds no retriever", where=str(folder), expected=_MATCHER)
         lines = (folder / "passages.jsonl").read_text(encoding="utf-8").splitlines()
         encoder = load_encoder(folder / "encoder")
         assert isinstance(encoder, TransformerEncoder)
@@ -114,7 +113,7 @@ class Retriever:
             [Passage(**json.loads(line)) for line in lines],
             vectors=np.load(folder / "vectors.npy"),
             bm25=Bm25.load(folder),
-            **json.loads(card.read_text()),
+            matcher=Matcher.load(folder / _MATCHER),
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 from regraft.backbones.transformer import TransformerEncoder
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.errors import UserError
+from regraft.tasks.matching import Matcher, Weights
 from regraft.tasks.retriever import Passage, Retriever
 from tests.backbones.texts import tiny_folder
 
@@ -24,7 +25,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> TransformerEncoder:
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
 def test_a_passage_is_found_by_its_own_text(encoder: TransformerEncoder, weight: float) -> None:
-    found = Retriever(encoder, PASSAGES, dense_weight=weight).search(TEXTS, k=2)
+    matcher = Matcher(Weights(dense=weight, lexical=1 - weight))
+    found = Retriever(encoder, PASSAGES, matcher=matcher).search(TEXTS, k=2)
     assert [hits[0].passage for hits in found] == [0, 1, 2]
     assert all(hits[0].score > hits[1].score for hits in found)
 
@@ -39,7 +41,7 @@ def test_embeddings_have_unit_length(encoder: TransformerEncoder) -> None:
 
 
 def test_saved_and_loaded(encoder: TransformerEncoder, tmp_path: Path) -> None:
-    made = Retriever(encoder, PASSAGES, dense_weight=0.7)
+    made = Retriever(encoder, PASSAGES, matcher=Matcher(Weights(dense=0.7, lexical=0.3)))
     made.save(tmp_path)
     loaded = Retriever.load(tmp_path)
     assert loaded.passages == made.passages

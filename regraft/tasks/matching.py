@@ -1,0 +1,116 @@
+"""How well a passage answers a question, from embeddings of a frozen encoder and from words.
+
+    score = dense cos(q + q A, p + p B) + lexical BM25 + intent log(sum_i P(i | q) P(i | p) + floor)
+
+A and B are learned by contrast. A general encoder finds the topic and often misses what is asked of
+it; the last term mends that: the intent of a question and the intent that a passage answers are
+read off by two linear heads. The encoder itself stays what it was, for every other use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+
+from regraft.backbones.heads.linear import LinearHead
+
+_FLOOR = 1e-3
+"""Least probability that question and passage are about the same intent."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Residual maps of the embeddings of questions and passages, each (dim, dim); zeros change
+    nothing."""
+
+    question: np.ndarray
+    passage: np.ndarray
+
+    def questions(self, embeddings: np.ndarray) -> np.ndarray:
+        """(n, dim) to (n, dim), unit length."""
+        return _mapped(embeddings, self.question)
+
+    def passages(self, embeddings: np.ndarray) -> np.ndarray:
+        """(n, dim) to (n, dim), unit length."""
+        return _mapped(embeddings, self.passage)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each term counts; the scale is that of the cosine. The default is plain fusion."""
+
+    dense: float = 0.5
+    lexical: float = 0.5
+    intent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """The parts of the score.
+
+    Attributes
+    ----------
+    intents : heads of questions and of passages on the encoder's embeddings, classes in the same
+        order.
+    """
+
+    weights: Weights = field(default_factory=Weights)
+    adapter: Adapter | None = None
+    intents: tuple[LinearHead, LinearHead] | None = None
+
+    def terms(self, questions: np.ndarray, passages: np.ndarray, lexical: np.ndarray) -> np.ndarray:
+        """The terms before their weights, (questions, passages, 3), from embeddings (n, dim) and
+        (m, dim) of unit length and BM25 (n, m)."""
+        q, p = questions, passages
+        if self.adapter is not None:
+            q, p = self.adapter.questions(q), self.adapter.passages(p)
+        same = np.zeros_like(lexical) if self.intents is None else self._same(questions, passages)
+        return np.stack([q @ p.T, lexical, same], axis=2)
+
+    def scores(
+        self, questions: np.ndarray, passages: np.ndarray, lexical: np.ndarray
+    ) -> np.ndarray:
+        """(questions, passages); arguments as for `terms`."""
+        w = self.weights
+        found = self.terms(questions, passages, lexical) @ [w.dense, w.lexical, w.intent]
+        return np.asarray(found, dtype=np.float32)
+
+    def _same(self, questions: np.ndarray, passages: np.ndarray) -> np.ndarray:
+        assert self.intents is not None
+        asked, answered = (
+            softmax(head.logits(x), axis=1)
+            for head, x in zip(self.intents, (questions, passages), strict=True)
+        )
+        return np.asarray(np.log(asked @ answered.T + _FLOOR), dtype=np.float32)
+
+    def save(self, file: Path) -> None:
+        """Write an .npz."""
+        w = self.weights
+        arrays: dict[str, np.ndarray] = {"weights": np.array([w.dense, w.lexical, w.intent])}
+        if self.adapter is not None:
+            arrays |= {"map_q": self.adapter.question, "map_p": self.adapter.passage}
+        if self.intents is not None:
+            for side, head in zip("qp", self.intents, strict=True):
+                arrays |= {f"head_{side}": head.weight, f"bias_{side}": head.bias}
+        np.savez(file, **arrays)
+
+    @staticmethod
+    def load(file: Path) -> Matcher:
+        """What `save` wrote."""
+        with np.load(file) as found:
+            made = Matcher(Weights(*map(float, found["weights"])))
+            if "map_q" in found:
+                made = replace(made, adapter=Adapter(found["map_q"], found["map_p"]))
+            if "head_q" in found:
+                q, p = (LinearHead(found[f"head_{s}"], found[f"bias_{s}"], 0.0) for s in "qp")
+                made = replace(made, intents=(q, p))
+            return made
+
+
+def _mapped(embeddings: np.ndarray, change: np.ndarray) -> np.ndarray:
+    moved = embeddings + embeddings @ change
+    length = np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(moved / np.maximum(length, 1e-12), dtype=np.float32)
