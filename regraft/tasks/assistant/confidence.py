@@ -13,35 +13,18 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from regraft.errors import UserError
+from regraft.tasks.assistant.knowledge import Hit, Passage
 from regraft.tasks.assistant.wording import content_words, stem
 
 ANSWER, ASK_BACK, ABSTAIN = "answer", "ask_back", "abstain"
 FEATURES = ("best_score", "margin", "mean_score", "covered", "known")
 _ANSWERED, _SILENT = 0.95, 0.97  # aims on validation, above what is asked for (0.9) on others
 _FEWEST = 20
-
-
-class Passage(Protocol):
-    """What is read of a passage."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def topic(self) -> str: ...
-
-
-class Hit(Protocol):
-    """A passage by its number, and its score."""
-
-    @property
-    def passage(self) -> int: ...
-    @property
-    def score(self) -> float: ...
 
 
 class Evidence:
@@ -171,8 +154,6 @@ def _logistic(features: np.ndarray, labels: np.ndarray) -> Logistic:
             fix="check that the answers of the validation questions are among the passages",
         )
     mean, scale = features.mean(0), features.std(0) + 1e-6
-    fitted = LogisticRegression(C=1.0, class_weight=None, max_iter=1000).fit(
-        (features - mean) / scale, labels
-    )
+    fitted = LogisticRegression(max_iter=1000).fit((features - mean) / scale, labels)
     weights = fitted.coef_[0] / scale
     return Logistic(tuple(map(float, weights)), float(fitted.intercept_[0] - weights @ mean))

@@ -16,7 +16,7 @@ _OTHERS = {
     "Spanish": "el los las es y para con por que cuales cual como una un del de se mi tengo son "
     "puede "
     "hay porque donde cuando quien esta tiene",
-    "Italian": "il lo gli della di che per con sono come cosa quali qual perche una un e del dei mi "
+    "Italian": "il lo gli della di che per con sono cosa quali qual perche una un e del dei mi "
     "ho "
     "si puo dove quando chi nel",
     "Portuguese": "o os as um uma do da dos das em para com por que quais qual como sao meu minha "
