@@ -15,6 +15,8 @@ from starlette.requests import ClientDisconnect
 
 import regraft
 from regraft.errors import UserError
+from regraft.serving.chat import Chat
+from regraft.serving.chat_format import MODELS, PATH, as_openai_error, is_chat_path
 from regraft.serving.problems import Refused, as_json, of_input
 from regraft.serving.service import Service
 from regraft.serving.tokens import accepted
@@ -51,6 +53,23 @@ def make_app(service: Service, *, tokens: tuple[bytes, ...] = ()) -> Any:
 
     for path in ("/predict", "/invocations", f"/v1/models/{service.model.name}:predict"):
         app.add_api_route(path, predict, methods=["POST"])
+
+    chat = Chat(service)
+
+    @app.post(PATH)
+    async def complete(request: Request) -> Response:
+        """Reply to a dialogue, in OpenAI's format (see docs/assistant.md)."""
+        return await chat.complete(request)
+
+    @app.get(MODELS)
+    async def models() -> dict[str, Any]:
+        """What can be talked to, in OpenAI's format."""
+        return {"object": "list", "data": chat.models()}
+
+    @app.get(MODELS + "/{name}")
+    async def one_model(name: str) -> dict[str, Any]:
+        """The same of one model."""
+        return chat.model(name)
 
     @app.post("/feedback")
     async def feedback(request: Request) -> dict[str, Any]:
@@ -133,7 +152,8 @@ class _Door:
 
         route = scope["path"] if scope["path"] in self._routes else "other"
         try:
-            app = self._app if self._may(scope) else _refusal(_without_token())
+            may = self._may(scope)
+            app = self._app if may else _refusal(_without_token(), scope["path"])
             await app(scope, receive, noticed)
         except Exception:
             if status == _UNHEARD:
@@ -164,14 +184,15 @@ def _without_token() -> Refused:
     )
 
 
-def _refusal(error: UserError) -> Response:
+def _refusal(error: UserError, path: str) -> Response:
     refused = of_input(error)
-    return JSONResponse(as_json(refused), status_code=refused.status, headers=refused.headers)
+    content = as_openai_error(refused) if is_chat_path(path) else as_json(refused)
+    return JSONResponse(content, status_code=refused.status, headers=refused.headers)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, UserError)
-    return _refusal(error)
+    return _refusal(error, request.url.path)
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
@@ -179,12 +200,14 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     code = _CODES.get(error.status_code, "refused")
     what = f"{request.method} {request.url.path[:100]}: {error.detail}"
     return _refusal(
-        Refused(error.status_code, code, what, expected="POST /predict; see /openapi.json")
+        Refused(error.status_code, code, what, expected="POST /predict; see /openapi.json"),
+        request.url.path,
     )
 
 
 async def _internal(request: Request, error: Exception) -> Response:
     """Starlette raises the error again, for the log."""
     return _refusal(
-        Refused(500, "internal", "the server failed at this request", fix="see the server's log")
+        Refused(500, "internal", "the server failed at this request", fix="see the server's log"),
+        request.url.path,
     )

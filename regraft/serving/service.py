@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from regraft.errors import UserError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _MAX_DECODERS = 8
+_CHATS = 2  # replies that are made at once
 _BODIES_TOGETHER = 32  # times the longest body
 
 
@@ -54,6 +56,7 @@ class Service:
         self.telemetry, self.challenger = telemetry, challenger
         self._add_labels = add_labels
         self._labels = ThreadPoolExecutor(1, thread_name_prefix="regraft-labels")
+        self.started = int(time.time())
         self.stopping = False
         self.log_problem = ""
         self._at_work = 0
@@ -61,6 +64,7 @@ class Service:
         self._decoders = ThreadPoolExecutor(
             min(_MAX_DECODERS, 2 * (os.cpu_count() or 1)), thread_name_prefix="regraft-decode"
         )
+        self.chats = ThreadPoolExecutor(_CHATS, thread_name_prefix="regraft-chat")
         self._bodies = BodyReader(
             max_bytes=options.max_request_bytes,
             max_bytes_together=_BODIES_TOGETHER * options.max_request_bytes,
@@ -117,7 +121,7 @@ class Service:
                 other.close()
         if not self.batcher.close(self.options.drain_seconds):
             note("some requests were not answered in time")
-        for pool in (self._decoders, self._labels):
+        for pool in (self._decoders, self._labels, self.chats):
             pool.shutdown(wait=False, cancel_futures=True)
         if self.log is not None:
             self.log.close()
@@ -138,16 +142,25 @@ class Service:
         """Bytes of all bodies in memory."""
         return self._bodies.held
 
-    async def feedback(self, request: Request) -> dict[str, Any]:
-        """Keep the labels of a request. Reading the log takes a while, so one after the other, in
-        a thread that predictions don't need. Raises `UserError`."""
+    @asynccontextmanager
+    async def received(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request that is admitted and counted until the context ends.
+
+        Raises `Refused` when there are too many, or the body is too long or too slow.
+        """
         with self._admitted():
             body = await self._bodies.read(request)
             try:
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._labels, labels.add, body, self._add_labels)
+                yield body
             finally:
                 self._bodies.release(len(body))
+
+    async def feedback(self, request: Request) -> dict[str, Any]:
+        """Keep the labels of a request. Reading the log takes a while, so one after the other, in
+        a thread that predictions don't need. Raises `UserError`."""
+        async with self.received(request) as body:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._labels, labels.add, body, self._add_labels)
 
     async def predict(self, request: Request) -> tuple[dict[str, Any], list[Item]]:
         """The answer to a request, and its items for `after`.
@@ -156,22 +169,19 @@ class Service:
 
         Raises `Refused` for everything that is not answered.
         """
-        with self._admitted():
-            body = await self._bodies.read(request)
-            try:
-                async with asyncio.timeout(self.options.request_seconds):
-                    return await self._answered(request.headers.get("content-type", ""), body)
-            except TimeoutError as error:
-                raise Refused(
-                    504,
-                    "timeout",
-                    "the answer took too long",
-                    got=f"none after {self.options.request_seconds:g} s",
-                    expected="an answer",
-                    fix="send fewer inputs at once, or later",
-                ) from error
-            finally:
-                self._bodies.release(len(body))
+        async with self.received(request) as body, timed_out(self.options.request_seconds):
+            return await self._answered(request.headers.get("content-type", ""), body)
+
+    async def recorded(self, model: LoadedModel, data: bytes) -> tuple[dict[str, Any], Item]:
+        """The answer to one input, which is in the log then, and its item for `after`.
+
+        Raises `UserError` when the task cannot use it.
+        """
+        loop = asyncio.get_running_loop()
+        prepared = partial(recording.prepare, max_pixels=self.options.max_image_pixels)
+        item = await loop.run_in_executor(self._decoders, prepared, model, data)
+        (future,) = self.batcher.submit(model, [item])
+        return await asyncio.wrap_future(future), item
 
     async def after(self, items: Sequence[Item]) -> None:
         """What is done once the answer was sent: the challenger gets its share."""
@@ -254,3 +264,20 @@ class Service:
                 headers={"retry-after": "5"},
             ) from error
         self.log_problem = ""
+
+
+@asynccontextmanager
+async def timed_out(seconds: float) -> AsyncIterator[None]:
+    """Raises `Refused` (504) when what is inside has not ended by then."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Refused(
+            504,
+            "timeout",
+            "the answer took too long",
+            got=f"none after {seconds:g} s",
+            expected="an answer",
+            fix="send fewer inputs at once, or later",
+        ) from error

@@ -101,7 +101,7 @@ class Assistant:
         asked = _questions(messages)
         if found := alarm(asked[-1]):
             return _told(undecided(SAFETY, found.kind, found.reply), say)
-        last = _checked(asked[-1])
+        last = self.question(messages)
         own = without_instructions(last)
         if not is_english(own):
             return _told(self._silent("language", question=own), say)
@@ -114,8 +114,16 @@ class Assistant:
             return _told(undecided(ASK_BACK, "open", text, question=resolved.question), say)
         return self._decided(resolved, say)
 
+    def question(self, messages: Messages) -> str:
+        """The last question of a dialogue, cleaned. Raises `UserError` as `reply` does."""
+        return _checked(_questions(messages)[-1])
+
+    def raises_alarm(self, messages: Messages) -> bool:
+        """Will the reply be a safety reply?"""
+        return alarm(_questions(messages)[-1]) is not None
+
     def judge(self, questions: Sequence[str]) -> Judgement:
-        """What `reply` would decide on questions that stand alone, in one batch, without wording."""
+        """What `reply` would decide on questions that stand alone, in a batch, without words."""
         features, best = self.features_and_best(questions)
         return Judgement(
             self.confidence.decide(features),
