@@ -42,6 +42,19 @@ def data_folder(given: str | None) -> Path:
     return folder
 
 
+def pack_folder(name: str, given: str | None, option: str) -> Path:
+    """The folder `given`, or that of the real data pack `name`.
+
+    Raises UserError when it is not there.
+    """
+    folder = Path(given).absolute() if given else _pack(option) / name
+    if not folder.is_dir():
+        raise UserError(
+            "the folder is not there", where=option, got=str(folder), expected=f"the pack {name}"
+        )
+    return folder
+
+
 def backbones(given: Sequence[str]) -> list[Backbone]:
     """From NAME=FILE, or NAME for its own weights; without any the two of the real data packs.
 

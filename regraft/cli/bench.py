@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from regraft.cli.bench_serve import serve
+from regraft.cli.bench_speech import speech_to_sign
 
 
 @click.group()
@@ -19,6 +20,7 @@ def bench() -> None:
 
 
 bench.add_command(serve)
+bench.add_command(speech_to_sign)
 
 
 @bench.command()

@@ -24,7 +24,11 @@ from typing import Any
 
 import timm
 
-from regraft.backbones.families import mobilenetv1, squeezenet  # noqa: F401 (they register)
+from regraft.backbones.families import (  # noqa: F401 (they register)
+    mobilenetv1,
+    speech_embedding,
+    squeezenet,
+)
 from regraft.errors import UserError
 
 _METHODS = ("forward_features", "forward_head")

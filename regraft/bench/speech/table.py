@@ -1,0 +1,45 @@
+"""The rows of `regraft bench speech-to-sign`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regraft.bench.cell import chosen
+from regraft.bench.inputs import pack_folder
+from regraft.bench.rows import markdown
+from regraft.bench.speech.recordings import listed
+from regraft.bench.speech.words import Words, word_cells, word_rows
+from regraft.data.files import atomic_write, claimed_folder
+
+
+def measure_speech(
+    *,
+    data: str | None,
+    weights: str | None,
+    encoder: str,
+    out: Path,
+    patterns: Sequence[str],
+    seeds: int,
+) -> list[dict[str, Any]]:
+    """The rows whose names fit one of `patterns`; also written to `out/table.md`.
+
+    `data` is the folder of the pack speech_sign, `weights` the file of the encoder; both default to
+    the real data packs. Features are kept in `out`.
+
+    Raises UserError when data or weights are missing, or a pattern fits no cell.
+    """
+    from regraft.backbones.audio_encoder import load_audio_encoder
+
+    cells = chosen(word_cells(), patterns)
+    folder = pack_folder("speech_sign", data, "--data")
+    recordings = listed(folder / "speech")
+    file = Path(weights) if weights else None
+    if file is None and encoder == "speech_embedding":
+        file = pack_folder("weights", None, "--weights") / encoder / "model.safetensors"
+    model = load_audio_encoder(encoder, file)
+    with claimed_folder(out, "bench", lambda: None):
+        rows = word_rows(cells, Words(recordings, model, out), seeds)
+        atomic_write(out / "table.md", lambda path: path.write_text(markdown(rows) + "\n"))
+    return rows

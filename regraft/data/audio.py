@@ -1,0 +1,171 @@
+"""The one place where sound files are opened: checked for validation, one channel for everyone.
+
+WAV and FLAC (and what else libsndfile reads) of any rate, sample width and number of channels come
+out as float32 in [-1, 1], one channel, at the rate that is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regraft.errors import UserError
+
+DEFAULT_RATE = 16_000
+DEFAULT_MIN_SECONDS = 0.1
+DEFAULT_MAX_SECONDS = 60.0
+
+_SILENCE = 10 ** (-60 / 20)  # root mean square of full scale
+_CLIPPED = 0.999
+_CLIPPED_SHARE = 0.001
+_LOWEST_RATE = 4_000
+_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM")
+
+
+class AudioRejectedError(ValueError):
+    """A recording cannot be used: `reason` is a word for machines, `detail` a sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def open_audio(
+    source: str | Path | bytes,
+    *,
+    rate: int = DEFAULT_RATE,
+    max_seconds: float = DEFAULT_MAX_SECONDS,
+    min_seconds: float = DEFAULT_MIN_SECONDS,
+) -> np.ndarray:
+    """One channel (samples,) float32 in [-1, 1] at `rate` Hz, from a path or the bytes of a file.
+
+    Channels are averaged; other rates are resampled with an anti-aliasing filter.
+
+    Raises UserError for what is no recording, damaged, silent, shorter or longer than allowed (the
+    length is judged from the header, before memory is used).
+    """
+    where = str(source) if isinstance(source, str | Path) else "the given recording"
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        samples, own_rate, _ = _decode(data, max_seconds=max_seconds, min_seconds=min_seconds)
+    except AudioRejectedError as error:
+        raise UserError(
+            f"cannot use the recording ({error.reason})",
+            where=where,
+            got=error.detail,
+            expected=f"an intact WAV or FLAC file of {min_seconds:g} to {max_seconds:g} seconds",
+        ) from error
+    except OSError as error:
+        raise UserError(
+            "cannot read the recording", where=where, got=error.strerror or str(error)
+        ) from error
+    return resampled(samples.mean(1), own_rate, rate)
+
+
+def resampled(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
+    """(n,) samples at `own_rate` Hz to float32 at `rate` Hz, by a polyphase filter."""
+    from scipy.signal import resample_poly
+
+    if own_rate == rate:
+        return samples.astype(np.float32, copy=False)
+    common = gcd(own_rate, rate)
+    return np.asarray(resample_poly(samples, rate // common, own_rate // common), np.float32)
+
+
+def inspect_audio(path: Path, *, max_seconds: float, min_seconds: float) -> dict[str, Any]:
+    """Measure one recording (an `inspection.Inspector` once its limits are bound).
+
+    Returns size (bytes), sha256, seconds, sample_rate (Hz), channels, loudness_db (root mean square
+    of full scale), peak (0 to 1), clipped (share of samples), mode (the stored sample format),
+    quality_flags, perceptual_hash '' and reason ''. A rejected recording has a reason (empty_file,
+    not_audio, corrupt, truncated, silent, too_short, too_long, not_finite), a detail, size and
+    sha256 only.
+
+    Raises OSError when the file itself cannot be read.
+    """
+    data = Path(path).read_bytes()
+    facts = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    try:
+        samples, rate, mode = _decode(data, max_seconds=max_seconds, min_seconds=min_seconds)
+    except AudioRejectedError as error:
+        return facts | {"reason": error.reason, "detail": error.detail}
+    return facts | describe_audio(samples, rate) | {"mode": mode, "reason": "", "detail": ""}
+
+
+def describe_audio(samples: np.ndarray, rate: int) -> dict[str, Any]:
+    """What `inspect_audio` says of the samples (n, channels)."""
+    clipped = float((np.abs(samples) >= _CLIPPED).mean())
+    level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+    flags = {
+        "clipping": clipped > _CLIPPED_SHARE,
+        "converted_channels": samples.shape[1] > 1,
+        "narrow_band": rate < DEFAULT_RATE,
+    }
+    return {
+        "seconds": round(len(samples) / rate, 4),
+        "sample_rate": rate,
+        "channels": samples.shape[1],
+        "loudness_db": round(20 * np.log10(max(level, 1e-6)), 1),
+        "peak": round(float(np.abs(samples).max()), 4),
+        "clipped": round(clipped, 4),
+        "perceptual_hash": "",
+        "quality_flags": ",".join(name for name, found in flags.items() if found),
+    }
+
+
+def _decode(data: bytes, *, max_seconds: float, min_seconds: float) -> tuple[np.ndarray, int, str]:
+    """Samples (n, channels) float32, their rate in Hz and the stored format."""
+    import soundfile
+
+    if not data:
+        raise AudioRejectedError("empty_file", "there are no bytes")
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            _check_header(file, max_seconds=max_seconds, min_seconds=min_seconds)
+            promised = file.frames
+            samples = file.read(dtype="float32", always_2d=True)
+            rate, mode = int(file.samplerate), str(file.subtype)
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(data, error) from error
+    if len(samples) < promised:
+        raise AudioRejectedError(
+            "truncated", f"{len(samples):,} of {promised:,} samples could be decoded"
+        )
+    _check_samples(samples)
+    return samples, rate, mode
+
+
+def _check_header(file: Any, *, max_seconds: float, min_seconds: float) -> None:
+    if file.samplerate < _LOWEST_RATE:
+        raise AudioRejectedError(
+            "corrupt", f"a rate of {file.samplerate} Hz, speech needs {_LOWEST_RATE:,}"
+        )
+    seconds = file.frames / file.samplerate
+    if seconds > max_seconds:
+        raise AudioRejectedError(
+            "too_long", f"{seconds:,.1f} seconds, more than the {max_seconds:g} allowed"
+        )
+    if seconds < min_seconds:
+        raise AudioRejectedError(
+            "too_short", f"{file.frames} samples, {seconds:.3f} of at least {min_seconds:g} seconds"
+        )
+
+
+def _check_samples(samples: np.ndarray) -> None:
+    if not np.isfinite(samples).all():
+        raise AudioRejectedError("not_finite", "samples are NaN or infinite")
+    moving = samples - samples.mean(0)  # a constant offset is no sound
+    if float(np.sqrt(np.mean(moving**2))) < _SILENCE:
+        raise AudioRejectedError("silent", "quieter than -60 dB of full scale throughout")
+
+
+def _unreadable(data: bytes, error: Exception) -> AudioRejectedError:
+    if data.startswith(_MAGIC):
+        return AudioRejectedError("corrupt", f"the header or the content is damaged: {error}")
+    return AudioRejectedError("not_audio", "the content is not a recording")
