@@ -12,7 +12,6 @@ from regraft.data.audio_views import degraded
 from regraft.data.examples.voices import Voice, drawn_voices, speak
 from regraft.errors import UserError
 
-
 SPOKEN = """
 import hashlib
 from regraft.data.examples.voices import drawn_voices, speak
