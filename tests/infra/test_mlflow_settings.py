@@ -17,7 +17,7 @@ def test_the_file_of_the_login_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_AUTH_ADMIN_USERNAME", "admin")
     monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", "given")
     config = read_auth_config()
-    assert config.database_uri == "postgresql://postgres:5432/mlflow"
+    assert config.database_uri == "postgresql+psycopg2://postgres:5432/mlflow"
     assert config.default_permission == "READ"
     assert config.admin_password == "given", "only the Secret knows it"
 
