@@ -77,7 +77,10 @@ class FinetuneOptions(Options):
     cost several times as much for what is left. 1 goes on in any case."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` takes bfloat16 on a GPU that has it, else float32."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes on this machine that train one model together, one per GPU; each takes its share of
+    every batch. With 2 on a CPU nothing gets faster, but it can be tried."""
     threads: int = Field(default=0, ge=0)
-    """CPU threads; 0 takes what the process may use."""
+    """CPU threads of each process; 0 shares what they may use."""
     cache_gb: float = Field(default=8.0, ge=0)
     """Bound on what all runs together keep of frozen blocks' activations; 0 keeps none."""

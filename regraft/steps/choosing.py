@@ -126,6 +126,7 @@ def _searched(
 def _trial(model: Any, options: dict[str, Any], train: Train, epochs: int, folder: Path) -> Trial:
     """The lowest validation loss in so many epochs of training a copy of the model; with none,
     the loss that it begins with. Infinite where training diverges."""
+    from regraft.training import processes
     from regraft.training.loop import Diverged
     from regraft.training.search import Trial
     from regraft.training.search_space import PLANS, shortened
@@ -136,7 +137,8 @@ def _trial(model: Any, options: dict[str, Any], train: Train, epochs: int, folde
     except Diverged:
         return Trial(math.inf, math.inf)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if processes.is_first():
+            shutil.rmtree(folder, ignore_errors=True)
     stages = history["stages"][1:] if epochs else history["stages"][:1]
     best = min(
         (epoch for stage in stages for epoch in stage["epochs"]), key=lambda one: one["val_loss"]

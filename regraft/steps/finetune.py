@@ -33,7 +33,8 @@ def finetune(
     out_dir: str | Path,
     shift: str | Path | None = None,
 ) -> None:
-    """Write the teacher's model folder and history.json into `out_dir`.
+    """Write the teacher's model folder and history.json into `out_dir`, by this process or by
+    several together (`processes` of the options, or REGRAFT_LAUNCHER; see `steps.launching`).
 
     `features` and `shift` are the folders of feature extraction and shift detection, `options` the
     recipe's finetune section. With an unlabelled target that has shifted, the head is adapted to it
@@ -48,6 +49,38 @@ def finetune(
         Training diverged, or the disk is full; a re-run continues from the last epoch. Or an
         objective compares answers, which with several tasks it cannot.
     """
+    from regraft.steps.launching import is_launched, launch
+
+    arguments: dict[str, Any] = {
+        "task": task,
+        "manifest": str(manifest),
+        "features": str(features),
+        "options": typed(FinetuneOptions, options),
+        "test_views": test_views,
+        "seed": seed,
+        "code_version": code_version,
+        "out_dir": str(out_dir),
+        "shift": str(shift or ""),
+    }
+    if is_launched(arguments["options"]["processes"]):
+        launch(arguments)
+    else:
+        _finetune(**arguments)
+
+
+def _finetune(
+    *,
+    task: str,
+    manifest: str,
+    features: str,
+    options: dict[str, Any],
+    test_views: int,
+    seed: int,
+    code_version: str,
+    out_dir: str,
+    shift: str,
+) -> None:
+    """What this process does of it."""
     from regraft.backbones.encoder import load_encoder
     from regraft.steps.adapting import adapted_head, semi_supervised_head_of
     from regraft.steps.auxiliary_tasks import begun, calibrate_tasks, score_of
@@ -56,12 +89,13 @@ def finetune(
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
-    from regraft.steps.workspace import digest, work_dir
+    from regraft.steps.workspace import common_work_dir, digest
     from regraft.tasks import task_module
+    from regraft.training import processes
     from regraft.training.examples import split_of
     from regraft.training.planned import fine_tune_by_plan
 
-    options = typed(FinetuneOptions, options)
+    processes.join()
     use_threads(options["threads"])
     module, rows = task_module(task), read_manifest(Path(manifest))
     encoder = load_encoder(Path(features, "backbone"))
@@ -83,10 +117,10 @@ def finetune(
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     data = _data(module, encoder, rows, model.classes, Path(features), options, seed)
     with (
-        work_dir(
+        common_work_dir(
             "finetune",
             manifest=digest(manifest),
-            options=options,
+            options=options | {"processes": 1},  # any number of them continues what was begun
             seed=seed,
             code=code_version,
             backbone=digest(
@@ -137,8 +171,9 @@ def finetune(
             history["adaptation"] = adapted.card
         if semi:
             history["semi_supervised"] = semi.card
-        calibrate_tasks(module, model, validation)
-        save_trained(module, model, None if adapted else validation, history, Path(out_dir))
+        if processes.is_first():
+            calibrate_tasks(module, model, validation)
+            save_trained(module, model, None if adapted else validation, history, Path(out_dir))
 
 
 def _shifted(shift: str | Path | None) -> bool:

@@ -17,10 +17,12 @@ PROCESS_ENVIRONMENT = {
 
 
 def use_threads(threads: int) -> None:
-    """Let torch use `threads` CPU threads; 0 means the cores this process may run on."""
+    """Let torch use `threads` CPU threads; 0 means the cores this process may run on, shared with
+    the others that torchrun started here."""
     import torch
 
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    cores, sharing = len(os.sched_getaffinity(0)), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or max(cores // sharing, 1))
 
 
 def use_device() -> str:

@@ -18,6 +18,7 @@ from torch import nn
 
 from regraft.errors import UserError
 from regraft.progress import track
+from regraft.training import processes
 from regraft.training.inputs import Inputs
 from regraft.training.losses import MainLoss, Tensors
 from regraft.training.optimisation import Optimisation
@@ -106,7 +107,7 @@ def take_step(loop: StageLoop, parts: Parts, number: int, n_batches: int) -> dic
     own = nullcontext() if number == last else loop.accelerator.no_sync(loop.module)
     with own:
         losses: Tensors = loop.module(parts)
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        values = processes.mean({name: float(loss.detach()) for name, loss in losses.items()})
         _refuse_divergence(sum(values.values()), number)
         loop.ports.combination.backward(
             losses,
@@ -146,17 +147,17 @@ class PartsOfEpoch:
     def of(self, number: int, chosen: np.ndarray, progress: float) -> Parts:
         """The parts of one step, for this process."""
         loop, sources = self.loop, self.loop.sources
-        mine = self._mine(chosen)
+        mine, weight = self._mine(chosen)
         batch = self._on_device(sources.train.batch(mine, self._views[mine]))
         inputs, wanted = loop.loss.prepare(batch, mine, self._views[mine])
         unlabelled = None
         if loop.ports.needs_unlabelled:
             assert sources.unlabelled is not None
             first = number * loop.how.batch_size
-            target = self._mine(self._target[first : first + len(chosen)])
+            target, _ = self._mine(self._target[first : first + len(chosen)])
             drawn = sources.unlabelled.batch(target, self._target_views[target])
             unlabelled = self._on_device(drawn)
-        return Parts(inputs, wanted, progress, unlabelled, self._remembered())
+        return Parts(inputs, wanted, progress, unlabelled, self._remembered(), weight)
 
     def _remembered(self) -> Remembered | None:
         memory, old = self.loop.ports.memory, self.loop.sources.old
@@ -164,16 +165,19 @@ class PartsOfEpoch:
             return None
         size = self.loop.ports.options.replay["batch_size"]
         indices, logits, targets = memory.draw(self._memory_rng, size)
-        mine = self._mine(np.arange(len(indices)))
+        mine, weight = self._mine(np.arange(len(indices)))
         inputs = self._on_device(old.batch(indices[mine], 0 * mine))
-        return Remembered(inputs, *self._on_device([logits[mine], targets[mine]]))
+        answers, wanted = self._on_device([logits[mine], targets[mine]])
+        return Remembered(inputs, answers, wanted, weight)
 
-    def _mine(self, indices: np.ndarray) -> np.ndarray:
-        """The share of this process; everyone takes all of what is too little to share."""
+    def _mine(self, indices: np.ndarray) -> tuple[np.ndarray, float]:
+        """The share of this process, and its size over that of a mean share; everyone takes all of
+        what is too little to share."""
         accelerator = self.loop.accelerator
         if len(indices) < accelerator.num_processes:
-            return indices
-        return indices[accelerator.process_index :: accelerator.num_processes]
+            return indices, 1.0
+        mine = indices[accelerator.process_index :: accelerator.num_processes]
+        return mine, len(mine) * accelerator.num_processes / len(indices)
 
     def _on_device(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         return [one.to(self.loop.accelerator.device) for one in tensors]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from regraft.training import processes
 from regraft.training.checkpoints import kept_array
 from regraft.training.inputs import ImageInputs, Views
 from regraft.training.losses import MainLoss
@@ -52,10 +53,12 @@ def fine_tune_by_plan(
 
 def _measured_once(model: Any, train: Views, loss: MainLoss, work_dir: Path) -> list[float]:
     """A run that continues chooses the blocks that it began with."""
-    norms = kept_array(
-        work_dir / "gradient_norms.npy", lambda: np.array(gradient_norms(model, train, loss))
-    )
-    return [float(norm) for norm in norms]
+    norms = []
+    if processes.is_first():
+        file = work_dir / "gradient_norms.npy"
+        kept = kept_array(file, lambda: np.array(gradient_norms(model, train, loss)))
+        norms = [float(norm) for norm in kept]
+    return processes.agreed(norms)
 
 
 def gradient_norms(model: Any, train: Views, loss: MainLoss) -> list[float]:

@@ -17,7 +17,9 @@ import numpy as np
 import torch
 
 from regraft.progress import note
+from regraft.training import processes
 from regraft.training.checkpoints import load_checkpoint, save_checkpoint
+from regraft.training.inputs import Inputs
 from regraft.training.loop import StageLoop, run_epoch, validation_logits
 from regraft.training.losses import MainLoss
 from regraft.training.optimisation import Optimisation, accelerator_of, freeze, groups_of
@@ -85,7 +87,8 @@ def fine_tune(
     score : validation logits (n, classes) to {"val_loss": ..., "val_accuracy": ...}; the epoch
         with the lowest val_loss is kept. Without validation data the last epoch is kept.
     ports : extra terms of the loss, gradients, batches and averages; none of them by default.
-    work_dir : holds the checkpoint; a call with the same folder continues there.
+    work_dir : holds the checkpoint; a call with the same folder continues there, in as many
+        processes as it has now. The first process reads and writes it for all.
     trunks : where activations of frozen blocks are cached; None computes them in every epoch.
 
     Raises
@@ -101,7 +104,7 @@ def fine_tune(
         model, stages, ends, data, loss, score, optimisation, filled, trunks, checkpoint, seed
     )
     progress = _Progress(0, 0, _candidate(model, "probe", 0, math.inf), [])
-    state = load_checkpoint(checkpoint)
+    state = processes.agreed(load_checkpoint(checkpoint) if processes.is_first() else None)
     if stages and (state is None or filled.begins):
         _begin(run, progress)
     if state is not None:
@@ -123,7 +126,7 @@ def _begin(run: _Run, progress: _Progress) -> None:
     run.ports.begin(run.model, run.data, sources, run.loss)
     if sources.validation is None:
         return
-    found = run.score(validation_logits(run.model, sources.validation))
+    found = _validated(run, sources.validation)
     progress.best["loss"] = found["val_loss"]
     progress.history.append(
         {
@@ -153,14 +156,18 @@ def _run_stage(run: _Run, index: int, progress: _Progress, state: dict[str, Any]
         record = run_epoch(loop, epoch)
         trained = _averaged(run)
         if sources.validation is not None:
-            record |= run.score(validation_logits(model, sources.validation))
+            record |= _validated(run, sources.validation)
         _keep_best(run, stage, record, progress, chosen_by_loss=sources.validation is not None)
         if trained is not None:
             model.load_state_dict(trained)
         progress.epoch = epoch + 1
-        if loop.accelerator.is_main_process:
+        if processes.is_first():
             _save(run, loop, progress)
     progress.stage, progress.epoch = index + 1, 0
+
+
+def _validated(run: _Run, inputs: Inputs) -> dict[str, float]:
+    return processes.agreed(run.score(validation_logits(run.model, inputs)))
 
 
 def _stage_loop(run: _Run, index: int, sources: Sources) -> StageLoop:

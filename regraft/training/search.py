@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regraft.data.files import atomic_write
+from regraft.training import processes
 
 ETA = 3
 """Of the configurations of a rung, one in ETA goes on."""
@@ -99,6 +100,7 @@ def remembered(evaluate: Callable[[str, int], Trial], path: Path) -> Callable[[s
     known: dict[str, list[float | None]] = {}
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
+    known = processes.agreed(known)
 
     def ask(name: str, epochs: int) -> Trial:
         key = f"{name}, {epochs} epochs"
@@ -106,7 +108,8 @@ def remembered(evaluate: Callable[[str, int], Trial], path: Path) -> Callable[[s
             trial = evaluate(name, epochs)
             known[key] = [number if math.isfinite(number) else None for number in trial]
             text = json.dumps(known, indent=2)
-            atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+            if processes.is_first():
+                atomic_write(path, lambda partial: partial.write_text(text, encoding="utf-8"))
         return Trial(*(math.inf if number is None else number for number in known[key]))
 
     return ask

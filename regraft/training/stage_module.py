@@ -27,17 +27,23 @@ class Remembered:
     inputs: list[torch.Tensor]
     logits: torch.Tensor
     targets: torch.Tensor
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a step is made of; `progress` is the share of the stage that is done."""
+    """What a step is made of; `progress` is the share of the stage that is done.
+
+    Losses are multiplied by `weight`, so that their mean over the processes is the mean over all
+    examples of the batch, of which one process may have one more than another.
+    """
 
     labelled: list[torch.Tensor]
     wanted: Tensors
     progress: float
     unlabelled: list[torch.Tensor] | None = None
     memory: Remembered | None = None
+    weight: float = 1.0
 
 
 class StageModule(nn.Module):
@@ -87,8 +93,9 @@ class StageModule(nn.Module):
                 losses |= {
                     kind: self._strengths[kind] * term(step) for kind, term in self.terms.items()
                 }
+            losses = {name: parts.weight * loss for name, loss in losses.items()}
             if old is not None and parts.memory is not None:
-                losses["memory"] = memory_loss(
+                losses["memory"] = parts.memory.weight * memory_loss(
                     old.logits,
                     parts.memory.logits,
                     parts.memory.targets,

@@ -14,6 +14,7 @@ import torch
 
 from regraft.errors import UserError
 from regraft.tasks.classifier import Classifier
+from regraft.training import processes
 from regraft.training.losses import classification_loss
 from regraft.training.ports import Ports
 from regraft.transfer.rates import warmup_cosine
@@ -196,6 +197,7 @@ def _one_of_two(rank: int, folder: Path) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": os.environ["TEST_PORT"],
                    "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+    processes.join()
     data = {"unlabelled": Halves(UNLABELLED, seed=2)} | OLD_DATA
     ports = replace(CORAL, replay=REPLAY, gradients={"kind": "agem"})
     how = replace(FAST, kind="sgd", accumulation_steps=2)
