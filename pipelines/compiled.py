@@ -9,37 +9,42 @@ from typing import Any
 from pipelines.profile import ClusterProfile
 
 
-def pipelines() -> dict[str, Callable[[ClusterProfile | None], Any]]:
-    """Every pipeline by name, as a function of the profile (or None) that it is compiled for."""
+def pipelines(shards: int = 1) -> dict[str, Callable[[ClusterProfile | None], Any]]:
+    """Every pipeline by name, as a function of the profile (or None) that it is compiled for.
+    `shards` is `features.shards` of the recipes that they are to run."""
     from pipelines.monitoring import monitoring_pipeline
     from pipelines.training import training_pipeline
 
+    def made(
+        make: Callable[..., Any], with_student: bool
+    ) -> Callable[[ClusterProfile | None], Any]:
+        return lambda profile: make(with_student=with_student, shards=shards, profile=profile)
+
     return {
-        "training": lambda profile: training_pipeline(with_student=True, profile=profile),
-        "training_without_student": lambda profile: training_pipeline(
-            with_student=False, profile=profile
-        ),
-        "monitoring": lambda profile: monitoring_pipeline(with_student=True, profile=profile),
-        "monitoring_without_student": lambda profile: monitoring_pipeline(
-            with_student=False, profile=profile
-        ),
+        name + suffix: made(make, with_student)
+        for name, make in (("training", training_pipeline), ("monitoring", monitoring_pipeline))
+        for suffix, with_student in (("", True), ("_without_student", False))
     }
 
 
-def compile_all(out_dir: Path, profile: ClusterProfile | None = None) -> list[Path]:
+def compile_all(
+    out_dir: Path, profile: ClusterProfile | None = None, *, shards: int = 1
+) -> list[Path]:
     """Write one YAML per pipeline and return the paths.
 
     With a profile every step carries that cluster's settings; without one the files hold what all
     clusters have in common.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    return [compile_one(name, out_dir, profile) for name in pipelines()]
+    return [compile_one(name, out_dir, profile, shards=shards) for name in pipelines()]
 
 
-def compile_one(name: str, folder: Path, profile: ClusterProfile | None = None) -> Path:
-    """One pipeline as YAML in `folder`; the profile as in `compile_all`."""
+def compile_one(
+    name: str, folder: Path, profile: ClusterProfile | None = None, *, shards: int = 1
+) -> Path:
+    """One pipeline as YAML in `folder`; the rest as in `compile_all`."""
     from kfp import compiler
 
     path = folder / f"{name}.yaml"
-    compiler.Compiler().compile(pipelines()[name](profile), str(path))
+    compiler.Compiler().compile(pipelines(shards)[name](profile), str(path))
     return path

@@ -23,6 +23,14 @@ STEPS = [
 ]
 
 
+def steps_of(recipe: Recipe) -> list[str]:
+    """The steps of a training with this recipe, in their order."""
+    shards = recipe.features.shards
+    embedding = [f"feature_shard_{number}" for number in range(shards)] if shards > 1 else []
+    steps = [step for step in STEPS if recipe.distillation.enabled or step != "distillation"]
+    return [*steps[:1], *embedding, *steps[1:]]
+
+
 def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[str, Any]:
     """Run all steps and write summary.json into `out_dir`; returns the summary.
 
@@ -41,9 +49,9 @@ def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[
 
     started, cpu_before = time.time(), cpu_seconds()
     arguments = training_arguments(recipe)
-    with_student = recipe.distillation.enabled
-    steps = [step for step in STEPS if with_student or step != "distillation"]
-    pipeline = training_pipeline(with_student=with_student)
+    with_student, shards = recipe.distillation.enabled, recipe.features.shards
+    steps = steps_of(recipe)
+    pipeline = training_pipeline(with_student=with_student, shards=shards)
     store.writable_folder(store.home())
     with claimed(out_dir) as records:
         task = run_pipeline(pipeline, arguments, out_dir, records, len(steps), cached=cached)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipelines.local import STEPS as TRAINING
+from pipelines.local import steps_of
 from pipelines.runner import claimed, cpu_seconds, run_pipeline, step_table
 from regraft.progress import note
 from regraft.recipe import Recipe
@@ -48,11 +48,10 @@ def _run(
     from regraft.monitoring.retrainings import past
 
     started, cpu_before = time.time(), cpu_seconds()
-    with_student = recipe.distillation.enabled
-    training = [step for step in TRAINING if with_student or step != "distillation"]
-    steps = [*STEPS[:2], *training, *STEPS[2:]]
+    with_student, shards = recipe.distillation.enabled, recipe.features.shards
+    steps = [*STEPS[:2], *steps_of(recipe), *STEPS[2:]]
     arguments = monitoring_arguments(recipe, window=window, since=since, retrain=retrain)
-    pipeline = monitoring_pipeline(with_student=with_student)
+    pipeline = monitoring_pipeline(with_student=with_student, shards=shards)
     with claimed(out_dir) as records:
         task = run_pipeline(pipeline, arguments, out_dir, records, len(steps), cached=True)
         drift = Path(task.outputs["drift"].path)

@@ -18,7 +18,9 @@ class Outputs(NamedTuple):
     drift: dsl.Artifact
 
 
-def monitoring_pipeline(*, with_student: bool, profile: ClusterProfile | None = None) -> Any:
+def monitoring_pipeline(
+    *, with_student: bool, shards: int = 1, profile: ClusterProfile | None = None
+) -> Any:
     """Check, and only where the check says so: data, the training pipeline, the record.
 
     The training is the same pipeline that `regraft run` uses, nested, so that a retraining has one
@@ -26,7 +28,7 @@ def monitoring_pipeline(*, with_student: bool, profile: ClusterProfile | None = 
     nor what follows directly from it is cached; the steps of the training are, and a retraining
     that was killed goes on with the step that was next.
     """
-    training = training_pipeline(with_student=with_student, profile=profile)
+    training = training_pipeline(with_student=with_student, shards=shards, profile=profile)
 
     @dsl.pipeline(
         name="regraft-monitoring" if with_student else "regraft-monitoring-without-student",

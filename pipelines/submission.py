@@ -66,7 +66,7 @@ def sendable(
     check_reachable(arguments, profile)
     name = kind if recipe.distillation.enabled else f"{kind}_without_student"
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(name, Path(folder), profile)
+        package = compile_one(name, Path(folder), profile, shards=recipe.features.shards)
         spec = next(yaml.safe_load_all(package.read_text(encoding="utf-8")))
         check_arguments(spec, arguments)
         kubeflow = Kubeflow(profile)

@@ -9,6 +9,7 @@ from components.distillation.component import distillation as distil
 from components.domain_shift_detection.component import domain_shift_detection
 from components.evaluation.component import evaluation as evaluate
 from components.feature_extraction.component import feature_extraction
+from components.feature_shard.component import feature_shard
 from components.progressive_finetune.component import progressive_finetune
 from components.registration.component import registration
 from pipelines.cluster_settings import place_on_cluster, run_config
@@ -25,11 +26,14 @@ class Outputs(NamedTuple):
     decision: dsl.Artifact
 
 
-def training_pipeline(*, with_student: bool, profile: ClusterProfile | None = None) -> Any:
+def training_pipeline(
+    *, with_student: bool, shards: int = 1, profile: ClusterProfile | None = None
+) -> Any:
     """The pipeline with or without a distillation step, for the cluster of `profile`.
 
     Kubeflow has no artifact that may come from one of two branches, so a recipe without a student
-    is a pipeline of its own instead of a condition in this one.
+    is a pipeline of its own instead of a condition in this one; and so is one whose features are
+    extracted in `shards`.
     """
 
     @dsl.pipeline(
@@ -65,10 +69,16 @@ def training_pipeline(*, with_student: bool, profile: ClusterProfile | None = No
             task=task, data=data, seed=seed, code_version=code_version, data_version=data_version
         )
         dataset = checked.outputs["dataset"]
-        embedded = feature_extraction(
-            task=task, dataset=dataset, backbone=backbone, features=features, threads=threads,
-            seed=seed, code_version=code_version, weights_version=weights_version,
-        )  # fmt: skip
+        how = {"task": task, "dataset": dataset, "backbone": backbone, "features": features,
+               "threads": threads, "code_version": code_version,
+               "weights_version": weights_version}  # fmt: skip
+        if shards > 1:
+            with dsl.ParallelFor(list(range(shards)), name="shards") as shard:
+                part = feature_shard(shard=shard, **how)
+            parts = dsl.Collected(part.outputs["part"])
+            embedded = feature_extraction(seed=seed, parts=parts, **how)
+        else:
+            embedded = feature_extraction(seed=seed, **how)
         embeddings = embedded.outputs["embeddings"]
         shifted = domain_shift_detection(
             dataset=dataset, embeddings=embeddings, shift=shift, target_domain=target_domain,

@@ -16,6 +16,7 @@ def feature_extraction(
     code_version: str,
     weights_version: str,
     embeddings: dsl.Output[dsl.Artifact],
+    parts: dsl.Input[list[dsl.Artifact]] = None,
 ):
     """Embed every example with the frozen backbone, fit the probe, rank candidate backbones.
 
@@ -29,6 +30,7 @@ def feature_extraction(
         code_version: Hash of the library, part of the cache key.
         weights_version: Hash of local weight files, part of the cache key.
         embeddings: Folder with features.npz, probe.npz, probe.json, ranking.json and backbone/.
+        parts: Outputs of feature_shard, all of them; absent where the recipe has one shard.
     """
     from pathlib import Path
 
@@ -43,5 +45,6 @@ def feature_extraction(
             features=features,
             threads=threads,
             seed=seed,
+            parts=[part.path for part in parts or []],
             out_dir=embeddings.path,
         )

@@ -249,14 +249,21 @@ def sequence(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: 
     type=click.Path(dir_okay=False),
     help="Cluster profile whose settings every step gets, e.g. infra/profiles/cluster.yaml.",
 )
-def compile_pipelines(out: str, profile: str | None) -> None:
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="features.shards of the recipes that the pipelines are to run.",
+)
+def compile_pipelines(out: str, profile: str | None, shards: int) -> None:
     """Compile the pipelines to YAML for a Kubeflow cluster."""
     from pipelines.profile import load_profile
 
     checked = load_profile(profile) if profile else None
     from pipelines.compiled import compile_all
 
-    for path in compile_all(Path(out), checked):
+    for path in compile_all(Path(out), checked, shards=shards):
         click.echo(str(path))
 
 

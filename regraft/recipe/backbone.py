@@ -44,6 +44,9 @@ class FeatureOptions(Options):
     head: Literal["auto", "nearest_class_mean", "ridge", "logistic", "cache_model"] = "auto"
     """The head on frozen features that fine-tuning begins with. `auto`: ridge or logistic
     regression, the better one on held-out folds. `cache_model`: in the manner of Tip-Adapter."""
+    shards: int = Field(default=1, ge=1, le=256)
+    """Steps that embed the examples side by side, each its share (on a cluster a pod each); another
+    step puts them together. On one machine they share its cores: nothing gets faster."""
     views: int = Field(default=2, ge=1, le=8)
     """Flipped and rotated copies per image (1: as it is, 2: mirrored too, 4: all flips, 8: with
     quarter turns) whose features train the probe and are averaged when predicting."""

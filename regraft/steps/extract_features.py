@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def extract_features(
     threads: int,
     seed: int,
     out_dir: str | Path,
+    parts: Sequence[str | Path] = (),
 ) -> None:
     """Write features.npz, probe.npz, probe.json, ranking.json, cost.json and backbone/ into
     `out_dir`.
@@ -36,7 +38,8 @@ def extract_features(
     With unlabelled examples, views.npz holds further views to learn from them by: `train`, the
     augmented views of the training rows, and with a target domain those of
     `regraft.training.domain_views`. `backbone` and `features` are the fields of these sections
-    of the recipe.
+    of the recipe. With `parts`, the folders of `embed_shard`, the examples are not embedded again;
+    what is rendered of them (augmented views, views for an adaptation) is, within its budgets.
     """
     from regraft.steps.hardware import use_threads
     from regraft.steps.probes import write_probes
@@ -48,11 +51,13 @@ def extract_features(
     backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    rows = read_manifest(Path(manifest))
-    rows = rows[rows["split"] != "unused"].reset_index(drop=True)
+    rows = _used_rows(manifest)
     encoder = _encoder(backbone, features["taps"])
     with modelling():
-        plain, averaged, cost, tested = _embedded(task, encoder, rows, features["views"])
+        if parts:
+            plain, averaged, cost, tested = _gathered(encoder, rows, parts)
+        else:
+            plain, averaged, cost, tested = _embedded(task, encoder, rows, features["views"])
         augmented = augmented_embeddings(task, encoder, rows, features, seed)
         write_probes(rows, averaged, augmented, kind=features["head"], seed=seed, out=out)
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
@@ -66,6 +71,70 @@ def extract_features(
         ranking = _ranked(task, rows, averaged, cost, backbone, features, seed)
     _write(out / "cost.json", {"test_cpu_seconds": tested})
     _write(out / "ranking.json", sorted(ranking, key=lambda row: -row["logme"]))
+
+
+def embed_shard(
+    *,
+    task: str,
+    manifest: str | Path,
+    backbone: dict[str, Any],
+    features: dict[str, Any],
+    shard: int,
+    threads: int,
+    out_dir: str | Path,
+) -> None:
+    """Write features.npz (as `extract_features`) and cost.json of every `features.shards`-th
+    example, beginning with number `shard`, into `out_dir`."""
+    from regraft.steps.hardware import use_threads
+    from regraft.steps.recording import modelling
+
+    use_threads(threads)
+    backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = _used_rows(manifest)[int(shard) :: features["shards"]]
+    plain = averaged = np.zeros((0, 0), np.float32)  # fewer examples than shards
+    cost: dict[str, Any] = {"embed_ms": 0.0}
+    tested = 0.0
+    if len(rows):
+        with modelling():
+            encoder = _encoder(backbone, features["taps"])
+            plain, averaged, cost, tested = _embedded(task, encoder, rows, features["views"])
+    np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
+    _write(out / "cost.json", {"test_cpu_seconds": tested, "embed_ms": cost["embed_ms"]})
+
+
+def _used_rows(manifest: str | Path) -> pd.DataFrame:
+    rows = read_manifest(Path(manifest))
+    return rows[rows["split"] != "unused"].reset_index(drop=True)
+
+
+def _gathered(
+    encoder: Any, rows: pd.DataFrame, parts: Sequence[str | Path]
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any], float]:
+    """What `_embedded` returns, put together from the shards.
+
+    Raises
+    ------
+    ValueError
+        The shards are not those of these rows.
+    """
+    archives = [np.load(Path(part, "features.npz")) for part in parts]
+    filled = [archive for archive in archives if len(archive["ids"])]
+    ids = np.concatenate([archive["ids"] for archive in filled])
+    if sorted(ids) != sorted(rows["id"]):
+        raise ValueError(
+            f"the shards hold {len(ids)} examples, not the {len(rows)} of the manifest"
+        )
+    order = pd.Series(range(len(ids)), index=ids).loc[rows["id"]].to_numpy()
+    plain, averaged = (
+        np.concatenate([archive[name] for archive in filled])[order]
+        for name in ("features", "averaged")
+    )
+    costs = [json.loads(Path(part, "cost.json").read_text(encoding="utf-8")) for part in parts]
+    each = [cost["embed_ms"] for cost in costs if cost["embed_ms"]]
+    cost = _cost(encoder, float(np.mean(each)))
+    return plain, averaged, cost, round(sum(cost["test_cpu_seconds"] for cost in costs), 3)
 
 
 def augmented_embeddings(
@@ -143,8 +212,12 @@ def _timed_embedding(
     started = time.perf_counter()
     plain, averaged = task_module(task).embed(encoder, rows, views=views)
     seconds = (time.perf_counter() - started) / (len(rows) * views)
+    return plain, averaged, _cost(encoder, seconds * 1e3)
+
+
+def _cost(encoder: Any, embed_ms: float) -> dict[str, Any]:
     parameters = sum(parameter.numel() for parameter in encoder.parameters())
-    return plain, averaged, {"embed_ms": round(seconds * 1e3, 2), "parameters": parameters}
+    return {"embed_ms": round(embed_ms, 2), "parameters": parameters}
 
 
 def _write(path: Path, content: Any) -> None:

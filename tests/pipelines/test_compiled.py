@@ -1,6 +1,7 @@
 """What a cluster would get. After a wanted change of a pipeline or component:
 
 regraft compile --out tests/pipelines/golden
+regraft compile --shards 2 --out tests/pipelines/golden/sharded
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from pipelines.compiled import compile_all
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -48,6 +51,32 @@ def content(text: bytes) -> dict[str, Any]:
 def test_the_pipeline_is_the_one_that_was_reviewed(name: str, files: dict[str, bytes]) -> None:
     golden = content((GOLDEN / f"{name}.yaml").read_bytes())
     assert content(files[name]) == golden, "wanted? then see the docstring of this file"
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("sharded")
+    return {path.stem: path.read_bytes() for path in compile_all(folder, shards=2)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sharded_pipeline_is_the_one_that_was_reviewed(
+    name: str, sharded: dict[str, bytes]
+) -> None:
+    golden = content((GOLDEN / "sharded" / f"{name}.yaml").read_bytes())
+    assert content(sharded[name]) == golden, "wanted? then see the docstring of this file"
+
+
+def test_shards_differ_in_their_number_and_are_put_together(sharded: dict[str, bytes]) -> None:
+    found = content(sharded["training"])
+    tasks = found["root"]["dag"]["tasks"]
+    (loop,) = [task for task in tasks.values() if "parameterIterator" in task]
+    assert yaml.safe_load(loop["parameterIterator"]["items"]["raw"]) == [0, 1]
+    parts = tasks["feature-extraction"]["inputs"]["artifacts"]["parts"]["taskOutputArtifact"]
+    assert parts["producerTask"] in tasks["feature-extraction"]["dependentTasks"]
+    shard = found["components"][loop["componentRef"]["name"]]["dag"]["tasks"]["feature-shard"]
+    assert "code_version" in shard["inputs"]["parameters"], "it may be stale"
+    assert not {name.lower() for name in parameters(found)} & BOOLEANS_OF_YAML_1_1
 
 
 def test_compiled_twice_is_equal_to_the_byte(files: dict[str, bytes], tmp_path: Path) -> None:

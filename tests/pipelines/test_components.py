@@ -45,7 +45,7 @@ def test_a_component_records_itself_under_its_name(folder: str) -> None:
     assert f'recorded("{folder}")' in source
 
 
-@pytest.mark.parametrize("folder", STEPS)
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_a_component_is_a_thin_wrapper(folder: str) -> None:
     source = inspect.getsource(function_of(folder))
     body = source.rpartition('"""')[2]

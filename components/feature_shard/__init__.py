@@ -1,0 +1,1 @@
+"""One Kubeflow component; see component.py."""
