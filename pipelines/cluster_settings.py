@@ -7,6 +7,7 @@ from typing import Any
 from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_context import Pipeline
 
+from pipelines import train_job
 from pipelines.profile import ClusterProfile, Gpu, Resources, Retries, Step
 from regraft.steps.hardware import PROCESS_ENVIRONMENT
 
@@ -36,10 +37,13 @@ def place_on_cluster(profile: ClusterProfile | None) -> None:
 
 
 def _place(task: dsl.PipelineTask, profile: ClusterProfile) -> None:
-    step = profile.step(task.component_spec.name.replace("-", "_"))
+    name = task.component_spec.name.replace("-", "_")
+    step, environment = profile.step(name), {**PROCESS_ENVIRONMENT, **profile.environment}
+    if profile.trainer and name == train_job.STEP:
+        step, environment = train_job.waiting(step), environment | train_job.launcher(profile)
     task.set_container_image((step.image or profile.image).reference())
-    for name, value in {**PROCESS_ENVIRONMENT, **profile.environment}.items():
-        task.set_env_variable(name, value)
+    for variable, value in environment.items():
+        task.set_env_variable(variable, value)
     kubernetes.set_image_pull_policy(task, profile.image_pull_policy)
     if profile.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(profile.image_pull_secrets))

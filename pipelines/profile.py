@@ -147,6 +147,24 @@ class Step(Options):
     """Taints that are accepted."""
 
 
+class Trainer(Options):
+    """Fine-tuning on several nodes by Kubeflow Trainer; resources, GPUs, taints and the timeout of
+    each node are those of the step progressive_finetune, whose own pod then only waits."""
+
+    nodes: int = Field(default=2, ge=1, le=64)
+    """Pods that train one model together."""
+    processes_per_node: int = Field(default=1, ge=1, le=16)
+    """Processes in each pod, one per GPU."""
+    image: Image | None = None
+    """Image with torchrun; left out it is that of the step."""
+    runtime: Name = "torch-distributed"
+    """The training runtime that the job refers to; Trainer brings this one."""
+    runtime_kind: Literal["ClusterTrainingRuntime", "TrainingRuntime"] = "ClusterTrainingRuntime"
+    """Where the runtime is kept: for all namespaces, or in this one."""
+    service_account: Name = "regraft-services"
+    """Account of the training pods; they ask the API of Kubernetes nothing."""
+
+
 class ClusterProfile(Options):
     """How the pipelines run on one cluster."""
 
@@ -180,6 +198,8 @@ class ClusterProfile(Options):
     """Pods of a finished run are kept this long; artifacts stay. 0 keeps them."""
     defaults: Step = Step()
     """Settings of every step."""
+    trainer: Trainer | None = None
+    """Fine-tuning on several nodes; without it the step trains in its own pod."""
     steps: dict[str, Step] = Field(default_factory=dict)
     """Settings of single steps by the name of their component, laid over `defaults`."""
 

@@ -134,6 +134,11 @@ def test_every_step_finds_its_imports_in_its_image(profile: str) -> None:
         assert missing(image, f"components.{step}.component") <= {"kfp"}, f"{step} in {image}"
 
 
+@pytest.mark.parametrize("image", ["steps-cpu", "steps-gpu"])
+def test_a_step_that_submits_finds_its_imports_in_its_image(image: str) -> None:
+    assert missing(image, "pipelines.train_job") <= {"kfp"}
+
+
 def test_the_server_finds_its_imports_in_its_image() -> None:
     assert missing("serve", "regraft.serving.start") == set()
     assert "fastapi" in missing("steps-cpu", "regraft.serving.start"), "the check finds something"
@@ -149,6 +154,9 @@ def missing(image: str, module: str) -> set[str]:
 
 _BROUGHT_ALONG = {
     "h11": "uvicorn",
+    "kubeflow-trainer-api": "kubeflow",
+    "kubernetes": "kubeflow",
+    "urllib3": "kubeflow",
     "huggingface-hub": "timm",
     "markupsafe": "jinja2",
     "requests": "mlflow",

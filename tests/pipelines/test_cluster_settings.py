@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.compiled import compile_all, pipelines
+from pipelines.compiled import compile_all, compile_one, pipelines
 from pipelines.profile import ClusterProfile, load_profile, step_names
 from tests.pipelines.test_compiled import BOOLEANS_OF_YAML_1_1, GOLDEN, ROOT, parameters
 
@@ -70,7 +70,8 @@ def test_it_is_the_one_that_was_reviewed(
 def test_there_is_no_golden_file_that_nothing_compiles() -> None:
     files = {path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.yaml")}
     plain = {f"{name}.yaml" for name in PIPELINES}
-    assert files == plain | {f"{profile}/{name}" for profile in PROFILES for name in plain}
+    kinds = [*PROFILES, "sharded"]
+    assert files == plain | {f"{kind}/{name}" for kind in kinds for name in plain}
 
 
 @both
@@ -144,6 +145,19 @@ def test_nothing_that_must_not_be_there(
         assert "pip install" not in " ".join([*container["command"], *container["args"]])
         for entry in container["env"]:
             assert not {"PASSWORD", "SECRET", "TOKEN"} & set(entry["name"].split("_"))
+
+
+def test_shards_have_the_settings_of_every_step(tmp_path: Path) -> None:
+    """Also inside of the loop, which is a pipeline of its own in the YAML."""
+    profile = profile_of("cluster")
+    path = compile_one("training_without_student", tmp_path, profile, shards=3)
+    container, settings = executors(path.read_text())["feature_shard"]
+    assert container["image"] == profile.image.reference()
+    assert settings["securityContext"]["runAsNonRoot"] is True
+    assert {claim["constant"] for claim in settings["pvcMount"]} == {
+        "regraft-data",
+        "regraft-state",
+    }
 
 
 def test_a_profile_changes_settings_and_nothing_else(
