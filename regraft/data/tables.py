@@ -36,7 +36,7 @@ def read_table(
     split, a row pinned to train, val or test without a label, or an auxiliary label without a
     column or with a single value.
     """
-    raw = _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
+    raw = raw_table(path)
     _require_columns(raw, path)
     raw = with_tasks(raw, list(auxiliary_labels), where=str(path))
     table = raw.rename(columns={name: f"user_{name}" for name in _RESERVED & set(raw.columns)})
@@ -48,6 +48,14 @@ def read_table(
     table = _of_domains(table, domains, path)
     refuse_constant(table, where=str(path))
     return _as_listing(table, path.parent)
+
+
+def raw_table(path: Path) -> pd.DataFrame:
+    """The cells of a table as they are.
+
+    Raises UserError: no UTF-8, or a malformed line.
+    """
+    return _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -150,7 +158,7 @@ def _as_listing(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
         id=[_example_id(_text(value), folder) for value in table["path"]],
         path=[os.path.normpath(folder / _text(value)) for value in table["path"]],
     )
-    problems = [_problem(Path(path), folder) for path in listing["path"]]
+    problems = [file_problem(Path(path), folder) for path in listing["path"]]
     listing["reason"] = [reason for reason, _ in problems]
     listing["detail"] = [detail for _, detail in problems]
     if "group" in listing:
@@ -171,7 +179,8 @@ def _example_id(value: str, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
-def _problem(path: Path, folder: Path) -> tuple[str, str]:
+def file_problem(path: Path, folder: Path) -> tuple[str, str]:
+    """(reason, detail) if a file that a table in `folder` names cannot be used, else ('', '')."""
     if path.is_relative_to(folder) and not path.resolve().is_relative_to(folder):
         return link_problem(path, folder)
     if not path.exists():

@@ -19,6 +19,7 @@ def generate_all(data_root: Path | str) -> dict[str, int]:
 
     Only missing or differing files are written, so a second call writes none.
     """
+    from regraft.data.examples.field_notes import generate_field_notes
     from regraft.data.examples.health_questions import generate_health
     from regraft.data.examples.leaves import generate_leaves
 
@@ -26,6 +27,7 @@ def generate_all(data_root: Path | str) -> dict[str, int]:
     return {
         "leaves": generate_leaves(root / "leaves"),
         "health": generate_health(root / "health"),
+        "field_notes.jsonl": generate_field_notes(root),
     }
 
 
