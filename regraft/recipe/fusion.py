@@ -1,0 +1,62 @@
+"""Options of how two modalities become one answer.
+
+Each `kind` is a file of its name in `regraft/transfer/fusion/`, which cites the paper.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from regraft.recipe.base import Options
+
+
+class Concatenated(Options):
+    """One head on both embeddings side by side: the usual baseline."""
+
+    kind: Literal["concatenated"] = "concatenated"
+
+
+class Weighted(Options):
+    """The probabilities of both single-modality models, averaged with one weight."""
+
+    kind: Literal["weighted"] = "weighted"
+    weights: int = Field(default=21, ge=2)
+    """How many weights between 0 (text alone) and 1 (image alone) are compared."""
+
+
+class Learned(Options):
+    """The product of both models' probabilities, each with an exponent that is learned."""
+
+    kind: Literal["learned"] = "learned"
+    penalty: float = Field(default=1.0, ge=0)
+    """How strongly the exponents are held at one half each."""
+
+
+class Gated(Options):
+    """An average whose weight depends on how sure each of the two models is."""
+
+    kind: Literal["gated"] = "gated"
+    penalty: float = Field(default=1.0, ge=0)
+    """How strongly the gate is held at one weight for all examples."""
+
+
+class Bilinear(Options):
+    """One model of the text, the image, and the products of their leading components."""
+
+    kind: Literal["bilinear"] = "bilinear"
+    image_rank: int = Field(default=16, ge=1)
+    """Components of the image that enter the products."""
+    text_rank: int = Field(default=64, ge=1)
+    """Components of the text that enter the products."""
+    shares: list[Annotated[float, Field(gt=0)]] = Field(default=[0.15, 0.3, 1.0, 3.0], min_length=1)
+    """Weights of the products beside the text, compared on held-out examples."""
+
+
+Fusion = Annotated[
+    Concatenated | Weighted | Learned | Gated | Bilinear, Field(discriminator="kind")
+]
+
+FUSIONS: tuple[Fusion, ...] = (Concatenated(), Weighted(), Learned(), Gated(), Bilinear())
+"""Every kind with its defaults."""

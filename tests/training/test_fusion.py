@@ -1,0 +1,58 @@
+"""Which of the answerers is chosen, and what answers where a modality is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from regraft.recipe.fusion import FUSIONS
+from regraft.training.fusion import PairModel, fit_pairs
+from regraft.transfer.fusion import KINDS, Embedded
+
+N = 240
+
+
+def _pairs(seed: int) -> tuple[np.ndarray, np.ndarray, Embedded]:
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 2, (2, N))
+    image, text = rng.normal(0, 0.3, (2, N, 12))
+    image[:, 0] += 2 * a - 1
+    text[:, 0] += 2 * b - 1
+    text[:, 1] += 1.0
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (image, text)]
+    return a, b, Embedded(*unit)
+
+
+def _fit(pairs: Embedded, labels: np.ndarray) -> PairModel:
+    groups = [str(n // 2) for n in range(N)]
+    names = [f"answer {label}" for label in labels]
+    options = [one.model_dump() for one in FUSIONS]
+    return fit_pairs(pairs, names, groups, fusions=options, seed=0)
+
+
+def test_what_only_both_know_is_answered_by_the_bilinear_fusion() -> None:
+    a, b, pairs = _pairs(0)
+    model = _fit(pairs, a ^ b)
+    assert model.chosen == "bilinear"
+    assert set(model.judged) == {"image", "text", *KINDS}
+    new_a, new_b, new = _pairs(1)
+    answers = model.probabilities(new.image, new.text).argmax(1)
+    assert (answers == (new_a ^ new_b)).mean() > 0.9
+
+
+def test_one_modality_is_enough_where_the_other_says_nothing() -> None:
+    a, _, pairs = _pairs(2)
+    noise = Embedded(pairs.image, np.random.default_rng(5).permutation(pairs.text))
+    assert _fit(noise, a).chosen == "image"
+    assert _fit(Embedded(noise.text, noise.image), a).chosen == "text"
+
+
+def test_a_missing_modality_is_answered_by_the_model_of_the_other() -> None:
+    a, b, pairs = _pairs(3)
+    model = _fit(pairs, 2 * a + b)
+    for name, given in (("image", (pairs.image, None)), ("text", (None, pairs.text))):
+        alone = model.probabilities(*given)
+        assert np.array_equal(alone, model.probabilities(pairs.image, pairs.text, by=name))
+        assert np.allclose(alone.sum(1), 1)
+    with pytest.raises(ValueError, match="needs an image or a text"):
+        model.probabilities(None, None)

@@ -1,0 +1,107 @@
+"""Each fusion does what its formula says, and only where there is something to fuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regraft.recipe.fusion import FUSIONS
+from regraft.shift.cross_validation import assign_folds
+from regraft.transfer.fusion import KINDS, Embedded, Opinions, fit_fusion
+from regraft.transfer.fusion.expert import fit_expert
+from regraft.transfer.fusion.gated import Gated
+from regraft.transfer.fusion.pooled import accuracy, answerable, log_softmax
+
+OPTIONS: dict[str, dict[str, Any]] = {options.kind: options.model_dump() for options in FUSIONS}
+N = 240
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
+
+
+def _signs(seed: int) -> tuple[np.ndarray, np.ndarray, Embedded]:
+    """Pairs whose image and text each show a sign, in noise."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 2, (2, N))
+    image, text = rng.normal(0, 0.3, (N, 12)), rng.normal(0, 0.3, (N, 20))
+    image[:, 0] += 2 * a - 1
+    text[:, 0] += 2 * b - 1
+    text[:, 1] += 1.0  # what all texts share
+    return a, b, Embedded(_unit(image), _unit(text))
+
+
+def _fitted(kind: str, pairs: Embedded, labels: np.ndarray) -> tuple[Any, np.ndarray, Opinions]:
+    folds = assign_folds(np.zeros(N), None, seed=0)
+    opinions = Opinions(*(fit_expert(x, labels, folds).held_out for x in (pairs.image, pairs.text)))
+    fusion, held_out = fit_fusion(OPTIONS[kind], pairs, opinions, labels, folds)
+    return fusion, held_out, opinions
+
+
+def test_every_kind_has_options_and_an_unknown_one_is_refused() -> None:
+    assert set(OPTIONS) == set(KINDS)
+    _, _, pairs = _signs(0)
+    with pytest.raises(KeyError, match="no fusion of kind"):
+        fit_fusion({"kind": "magic"}, pairs, Opinions(pairs.image, pairs.text), *[np.zeros(N)] * 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_halves_of_the_answer_are_put_together(kind: str) -> None:
+    a, b, pairs = _signs(1)
+    labels = np.where(np.arange(N) % 2 == 0, a, 2 + b).astype(np.int64)
+    marked = pairs.text.copy()
+    marked[:, 2] += np.where(np.arange(N) % 2 == 0, 2.0, -2.0)  # the text says who is asked
+    _, held_out, opinions = _fitted(kind, Embedded(pairs.image, _unit(marked)), labels)
+    single = max(accuracy(o, labels) for o in (opinions.image, opinions.text))
+    assert np.isfinite(held_out).all()
+    assert accuracy(held_out, labels) >= single - 0.02
+    if kind in {"concatenated", "learned", "bilinear"}:
+        assert accuracy(held_out, labels) > single + 0.1
+
+
+def test_only_the_bilinear_fusion_sees_what_the_text_makes_of_the_image() -> None:
+    a, b, pairs = _signs(2)
+    labels = (a ^ b).astype(np.int64)
+    found = {kind: accuracy(_fitted(kind, pairs, labels)[1], labels) for kind in KINDS}
+    assert found.pop("bilinear") > 0.9
+    assert max(found.values()) < 0.65
+
+
+@pytest.mark.parametrize("kind", ["weighted", "learned", "gated"])
+def test_noise_gets_no_say(kind: str) -> None:
+    a, _, pairs = _signs(3)
+    noise = _unit(np.random.default_rng(9).normal(size=(N, 20)))
+    labels = a.astype(np.int64)
+    fusion, held_out, opinions = _fitted(kind, Embedded(pairs.image, noise), labels)
+    assert accuracy(held_out, labels) >= accuracy(opinions.image, labels) - 0.01
+    turned = Opinions(opinions.image, opinions.text[::-1])
+    changed = fusion.log_probabilities(pairs, opinions).argmax(1)
+    assert (changed == fusion.log_probabilities(pairs, turned).argmax(1)).mean() > 0.95
+
+
+def test_the_gate_follows_the_expert_that_is_sure() -> None:
+    sure, unsure = np.log([[0.98, 0.02]]), np.log([[0.5, 0.5]])
+    gate = Gated(np.array([0.0, 3.0, 0.0, -3.0, 0.0]))
+    assert gate.gate(Opinions(sure, unsure))[0] > 0.8
+    assert gate.gate(Opinions(unsure, sure))[0] < 0.2
+
+
+def test_an_expert_has_not_seen_what_it_answers_held_out() -> None:
+    rng = np.random.default_rng(0)
+    features = _unit(rng.normal(size=(N, 400)))
+    labels = rng.integers(0, 2, N).astype(np.int64)
+    expert = fit_expert(features, labels, assign_folds(np.zeros(N), None, seed=0))
+    assert accuracy(expert.log_probabilities(features), labels) > 0.8
+    assert accuracy(expert.held_out, labels) < 0.65
+
+
+def test_a_class_of_one_fold_is_not_answerable() -> None:
+    labels, folds = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 0, 1])
+    assert answerable(labels, folds).tolist() == [True, True, False, False, False]
+
+
+def test_log_softmax_sums_to_one() -> None:
+    scores = np.array([[1e4, 0.0, -1e4], [0.0, 0.0, 0.0]])
+    assert np.allclose(np.exp(log_softmax(scores)).sum(1), 1)
