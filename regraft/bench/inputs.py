@@ -94,6 +94,11 @@ def _classes(data: Path, domain: str) -> set[str]:
     return {folder.name for folder in (data / domain).glob("*") if folder.is_dir()}
 
 
+def pairs_table(given: str | None) -> Path:
+    """The table of image-text pairs, or its folder; without one that of the real data packs."""
+    return Path(given).absolute() if given else _pack("--data") / "image_text" / "vqa_rad"
+
+
 def _pack(option: str) -> Path:
     named = os.environ.get("REGRAFT_DATA")
     if not named:
