@@ -46,6 +46,10 @@ class FrontEnd(nn.Module):
     A constant of the network: three buffers, nothing to train.
     """
 
+    stft_real: torch.Tensor
+    stft_imag: torch.Tensor
+    mel_filters: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         for name, shape in (

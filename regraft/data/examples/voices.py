@@ -25,6 +25,10 @@ ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-029")
 LARYNGES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5")
 
 
+_kept_alive: list[Any] = []
+"""The library calls what is in here; it must not be collected."""
+
+
 @dataclass(frozen=True)
 class Voice:
     """Who speaks: `accent` and `larynx` are eSpeak's names, `rate` is in words per minute, `pitch`
@@ -44,7 +48,8 @@ def drawn_voices(count: int, seed: int) -> list[Voice]:
     order = rng.permutation(len(pairs))
     return [
         Voice(
-            *pairs[order[i % len(pairs)]],
+            accent=pairs[order[i % len(pairs)]][0],
+            larynx=pairs[order[i % len(pairs)]][1],
             rate=int(rng.integers(110, 230)),
             pitch=int(rng.integers(20, 80)),
             pitch_range=int(rng.integers(20, 80)),
@@ -103,6 +108,6 @@ def _engine() -> tuple[Any, int, list[np.ndarray]]:
             heard.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    library.regraft_callback = listen  # or it is collected while the library still calls it
     library.espeak_SetSynthCallback(listen)
+    _kept_alive.append(listen)
     return library, rate, heard
