@@ -44,6 +44,9 @@ class ServingOptions(Options):
     keep_inputs: bool = False
     """Whether the inputs themselves are kept beside the log. Needed to learn from them later;
     may be personal data."""
+    language_model: str = ""
+    """Causal language model (folder or hub name) that words the replies of a chat, each sentence
+    checked against the passages; empty: the passages' own sentences."""
     shadow: str = ""
     """Alias or version number of a challenger that also answers, never returned; empty: none."""
     shadow_share: float = Field(default=0.1, ge=0, le=1)

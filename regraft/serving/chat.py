@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
     from regraft.serving.loaded import LoadedModel
     from regraft.serving.service import Service
-    from regraft.tasks.assistant.assistant import Assistant
+    from regraft.tasks.assistant.assistant import Assistant, Writer
     from regraft.tasks.assistant.replies import Reply
+
+
+_SHARE_OF_TIME = 0.7  # of a request's, which generation may take
 
 
 class _LeftError(Exception):
@@ -56,6 +59,7 @@ class Chat:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._writer = _writer_of(service.options.language_model, service.options.request_seconds)
 
     async def complete(self, request: Request) -> Response:
         """POST /v1/chat/completions. Raises `Refused` before anything was said."""
@@ -91,6 +95,8 @@ class Chat:
     async def _turn(self, request: ChatRequest) -> _Turn:
         model = self._service.model
         assistant = _assistant_of(model)
+        if self._writer is not None:
+            assistant = assistant.worded_by(self._writer)
         created, items, id = int(time.time()), [], f"safety-{time.time_ns():x}"
         if assistant.raises_alarm(request.messages):
             label = "safety"
@@ -167,6 +173,15 @@ class _Stream(StreamingResponse):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async with self._held:
             await super().__call__(scope, receive, send)
+
+
+def _writer_of(language_model: str, request_seconds: float) -> Writer | None:
+    """Raises `UserError` when the model cannot be loaded."""
+    if not language_model:
+        return None
+    from regraft.tasks.assistant.generation import LanguageModel
+
+    return LanguageModel.load(language_model, max_seconds=_SHARE_OF_TIME * request_seconds)
 
 
 def _assistant_of(model: LoadedModel) -> Assistant:

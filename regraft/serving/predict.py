@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from regraft.errors import UserError
 from regraft.registry import versions
 from regraft.serving.adapting import adapted
+
+if TYPE_CHECKING:
+    from regraft.tasks.assistant.assistant import Assistant
 
 _BATCH = 64  # bounds the memory that decoded images take
 
@@ -22,11 +26,7 @@ def predict(
 
     Raises `UserError` for an unknown reference and for an input that cannot be read, naming it.
     """
-    found = versions.resolve(reference)
-    from regraft.tasks import load_model
-
-    with versions.model_folder(found.name, found.version) as folder:
-        predictor = load_model(folder)
+    predictor = _loaded(reference)
     values = list(inputs)
     if test_time:
         predictor = adapted(predictor, test_time, values)
@@ -34,3 +34,33 @@ def predict(
     for start in range(0, len(values), _BATCH):
         answers += predictor.predict(values[start : start + _BATCH])
     return answers
+
+
+def assistant_of(reference: str, *, language_model: str = "") -> Assistant:
+    """The assistant of `NAME`, `NAME@ALIAS` or `NAME/VERSION`; `language_model` (hub name or
+    folder) words its answers.
+
+    Raises `UserError` for an unknown reference, a model that cannot be talked to, and a language
+    model that cannot be loaded.
+    """
+    assistant: Assistant | None = getattr(_loaded(reference), "assistant", None)
+    if assistant is None:
+        raise UserError(
+            "this model cannot be talked to",
+            where=reference,
+            expected="a model of the task question_answering",
+            fix="regraft predict NAME INPUT...",
+        )
+    if not language_model:
+        return assistant
+    from regraft.tasks.assistant.generation import LanguageModel
+
+    return assistant.worded_by(LanguageModel.load(language_model))
+
+
+def _loaded(reference: str) -> Any:
+    found = versions.resolve(reference)
+    from regraft.tasks import load_model
+
+    with versions.model_folder(found.name, found.version) as folder:
+        return load_model(folder)

@@ -19,6 +19,7 @@ from regraft.errors import UserError
 VERBS = [
     "run", "recipe", "predict", "history", "promote", "rollback", "pin",
     "add-class", "export", "sequence", "compile", "pretrain", "bench",
+    "chat",
 ]  # fmt: skip
 RECIPE = Path(__file__).parents[2] / "recipes" / "plant_disease.yaml"
 

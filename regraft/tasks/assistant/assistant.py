@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -113,6 +114,12 @@ class Assistant:
             text = asked_back([])
             return _told(undecided(ASK_BACK, "open", text, question=resolved.question), say)
         return self._decided(resolved, say)
+
+    def worded_by(self, writer: Writer) -> Assistant:
+        """The same assistant, whose answers are worded by `writer`."""
+        other = copy.copy(self)
+        other.writer = writer
+        return other
 
     def question(self, messages: Messages) -> str:
         """The last question of a dialogue, cleaned. Raises `UserError` as `reply` does."""

@@ -1,0 +1,93 @@
+"""`regraft chat`: talk to a champion in the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regraft.errors import UserError
+
+if TYPE_CHECKING:
+    from regraft.tasks.assistant.assistant import Assistant
+
+_ANEW, _END = "/new", "/end"
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--language-model",
+    metavar="NAME|FOLDER",
+    default="",
+    help="Let this causal language model word the answers; each sentence is checked.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per reply.")
+def chat(name: str, language_model: str, as_json: bool) -> None:
+    """Talk to the champion of NAME (or NAME@alias, NAME/version) about what it knows.
+
+    One line is one question; earlier ones are remembered until /new, and /end or the end of the
+    input ends it. Answers are general information from the passages that they name.
+
+    \b
+    regraft chat medical_assistant
+    echo 'What is gout?' | regraft chat medical_assistant --json
+    """
+    from regraft.serving.predict import assistant_of
+
+    assistant = assistant_of(name, language_model=language_model)
+    failed = False
+    messages: list[dict[str, str]] = []
+    for line in _lines():
+        if line == _ANEW:
+            messages = []
+            continue
+        try:
+            said = _reply(assistant, messages, line, as_json)
+        except UserError as error:  # the dialogue goes on without this question
+            failed = True
+            _refuse(error, as_json)
+            continue
+        messages += [{"role": "user", "content": line}, {"role": "assistant", "content": said}]
+    if failed and not sys.stdin.isatty():
+        sys.exit(2)
+
+
+def _lines() -> Iterator[str]:
+    """Questions of the terminal, or of a pipe; blank lines are nothing."""
+    asked = sys.stdin.isatty()
+    if asked:
+        click.echo(f"Ask a question. {_ANEW} forgets the dialogue, {_END} ends it.")
+    while True:
+        if asked:
+            click.echo("> ", nl=False)
+        line = sys.stdin.readline()
+        if not line or line.strip() == _END:
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _reply(
+    assistant: Assistant, messages: list[dict[str, str]], question: str, as_json: bool
+) -> str:
+    dialogue = [*messages, {"role": "user", "content": question}]
+    if as_json:
+        reply = assistant.reply(dialogue)
+        found: dict[str, Any] = {"asked": question, "reply": reply.text, **reply.facts()}
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        reply = assistant.reply(dialogue, lambda piece: click.echo(piece, nl=False))
+        click.echo("\n")
+    sys.stdout.flush()
+    return reply.text
+
+
+def _refuse(error: UserError, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"error": str(error)}, ensure_ascii=False))
+    else:
+        click.echo(f"error: {error}", err=True)
