@@ -17,12 +17,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from pipelines import train_job
+from pipelines.profile import load_profile
 from regraft.data.examples.leaves import draw_leaf
 from regraft.errors import UserError
 from regraft.steps.extract_features import extract_features
 from regraft.steps.finetune import finetune
 from regraft.steps.launching import failures_beside
 from regraft.steps.validate_data import validate_data
+from tests.pipelines.fake_cluster import serving
+from tests.pipelines.fake_trainer import FakeTrainer
+from tests.pipelines.test_compiled import ROOT
+from tests.pipelines.test_train_job import kubeconfig
 
 OPTIONS: dict[str, Any] = {
     "plan": {"kind": "last_n", "blocks": 2, "epochs": 12},
@@ -153,14 +159,30 @@ def test_two_processes_go_on_after_a_kill_and_one_goes_on_after_them(step: Step)
 
 
 @pytest.mark.e2e
-def test_two_processes_go_on_with_what_one_began(step: Step) -> None:
+def test_two_nodes_of_a_train_job_go_on_with_what_one_process_began(
+    step: Step, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Through a cluster that speaks HTTP and runs the nodes of a TrainJob as processes."""
     running = step.start("one and two", processes=1)
     until(lambda: step.epochs_done() >= 2, running)
     running.kill()
     running.communicate()
     before = step.epochs_done()
     assert 2 <= before < OPTIONS["plan"]["epochs"]
-    step.run("one and two", processes=2)
+    profile = load_profile(
+        ROOT / "infra" / "profiles" / "cluster.yaml",
+        ["namespace=team", "trainer={nodes: 2}", f"environment.REGRAFT_HOME={step.root / 'home'}"],
+    )
+    for name, value in train_job.launcher(profile).items():
+        monkeypatch.setenv(name, value)
+    programs = Path(sys.executable).parent  # `python` of an image is the one with the library
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with serving(FakeTrainer()) as trainer:
+        (tmp_path / "kubeconfig").write_text(kubeconfig(trainer.url))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        step.run("one and two")
+    assert trainer.calls.count("POST") == 1
+    assert trainer.jobs == {}, "and it is tidied away"
     alike(step, "one and two")
     assert not list((step.root / "home" / "work").glob("*/checkpoint.pt"))
 

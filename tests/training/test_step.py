@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from regraft.errors import UserError
 from regraft.tasks.classifier import Classifier
 from regraft.training import processes
+from regraft.training.loop import PartsOfEpoch
 from regraft.training.losses import classification_loss
 from regraft.training.ports import Ports
 from regraft.transfer.rates import warmup_cosine
@@ -190,6 +192,19 @@ def test_with_both_mixtures_batches_get_one_or_the_other() -> None:
         flat = all(len(set(one.flatten().tolist())) == 1 for one in mixed[0])
         kinds.add("mixup" if flat else "cutmix")
     assert kinds == {"mixup", "cutmix"}
+
+
+def test_shares_of_a_batch_are_weighed_to_the_mean_of_the_batch() -> None:
+    values, total = np.arange(7.0) ** 2, 0.0
+    for rank in range(3):
+        parts = PartsOfEpoch.__new__(PartsOfEpoch)
+        accelerator = SimpleNamespace(num_processes=3, process_index=rank)
+        parts.loop = SimpleNamespace(accelerator=accelerator)  # type: ignore[assignment]
+        mine, weight = parts._mine(np.arange(7))
+        total += weight * values[mine].mean() / 3
+        too_few, whole = parts._mine(np.arange(2))
+        assert (list(too_few), whole) == ([0, 1], 1.0)
+    assert total == pytest.approx(values.mean())
 
 
 def _one_of_two(rank: int, folder: Path) -> None:
