@@ -140,6 +140,8 @@ def _open(uri: str) -> MlflowClient:
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     except (MlflowException, SQLAlchemyError) as error:
+        if "error code 401" in str(error):
+            raise _not_logged_in(uri) from error
         raise UserError(
             "the MLflow store cannot be opened",
             where="MLFLOW_TRACKING_URI",
@@ -148,6 +150,17 @@ def _open(uri: str) -> MlflowClient:
             fix=str(error).strip().splitlines()[0],
         ) from error
     return client
+
+
+def _not_logged_in(uri: str) -> UserError:
+    return UserError(
+        "the MLflow server does not know this user",
+        where="MLFLOW_TRACKING_URI",
+        got=f"{uri} answers 401",
+        expected="a user and a password that the server knows",
+        fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (on a cluster the Secret "
+        "mlflow-client; docs/cluster.md, step 6)",
+    )
 
 
 @contextmanager
@@ -170,13 +183,14 @@ def available() -> Iterator[None]:
     called again: it finishes what it had begun.
     """
     from mlflow.exceptions import MlflowException
+    from requests import HTTPError  # type: ignore[import-untyped]
 
     logger = logging.getLogger("mlflow.store.db.utils")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, HTTPError) as error:
         if not _is_out_of_reach(error):
             raise
         raise UserError(
@@ -192,7 +206,14 @@ def available() -> Iterator[None]:
 
 
 def _is_out_of_reach(error: Any) -> bool:
-    """A database that is locked or gone, or a server that stopped answering."""
+    """A database that is locked or gone, or a server that stopped answering.
+
+    On its routes for artifacts (the ones that raise HTTPError) the server takes every failure to
+    look a user up for a wrong password: a 401 after a login that worked is a database that is away.
+    """
+    response = getattr(error, "response", None)
+    if response is not None:
+        return response.status_code == 401 or response.status_code >= 500
     lost = "API request to" in str(error) and "failed with exception" in str(error)
     return error.error_code == "TEMPORARILY_UNAVAILABLE" or lost
 

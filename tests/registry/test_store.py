@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import requests
 
 from regraft.errors import UserError
 from regraft.registry import store
@@ -75,3 +76,18 @@ def test_plain_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(UserError, match="plain folders"):
         store.connect()
+
+
+@pytest.mark.parametrize("status", [401, 500, 503])
+def test_a_server_that_lost_its_database_is_out_of_reach(status: int) -> None:
+    """MLflow's routes for artifacts answer 401 too while the users cannot be looked up."""
+    with pytest.raises(UserError, match="cannot be used at the moment"), store.available():
+        raise _answer(status)
+    with pytest.raises(requests.HTTPError), store.available():
+        raise _answer(404)
+
+
+def _answer(status: int) -> requests.HTTPError:
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(f"{status} Client Error", response=response)
