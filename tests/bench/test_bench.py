@@ -151,6 +151,9 @@ def test_every_kind_of_measurement_answers(photos: Path, tmp_path: Path, regraft
     rows = json.loads(printed)
     assert len(rows) == 6
     assert all(0.2 < row["mean"] <= 1 for row in rows)
+    kept = [json.loads(file.read_text()) for file in (tmp_path / "b" / "cells").iterdir()]
+    naive = next(one["figures"] for one in kept if "naive" in one["figures"])
+    assert naive["naive"]["test"]["nll"] != naive["before"]["test"]["nll"], "nothing was trained"
 
 
 @pytest.mark.parametrize(

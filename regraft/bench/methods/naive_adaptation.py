@@ -54,8 +54,13 @@ def _trained(
     recipe, out = prepared.recipe, prepared.own / name
     write_manifest(rows, prepared.own / f"{name}.parquet")
     options = prepared.values["finetune"]
-    labels_alone = options["adaptation"] | {"semi_supervised": "off"}
-    options = options | {"plan": plan, "min_labels_per_class": 0, "adaptation": labels_alone}
+    # nothing may spare the training: neither few labels, nor a head that is right in the source
+    options = options | {
+        "plan": plan,
+        "min_labels_per_class": 0,
+        "probe_is_enough": 1.0,
+        "adaptation": options["adaptation"] | {"semi_supervised": "off"},
+    }
     with prepared.timed("finetune"):
         finetune(
             task=recipe.task, manifest=prepared.own / f"{name}.parquet", features=features,
