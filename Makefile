@@ -13,7 +13,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export OPENBLAS_THREAD_TIMEOUT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data demo demo-drift test test-fast lint format lock sbom starter clean
+.PHONY: help setup data demo demo-drift test test-fast test-containers lint format lock sbom starter clean
 
 help:  ## list the verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,11 +49,14 @@ demo: data  ## run the main job on the embedded example and print the result
 demo-drift: data  ## the live loop: serve, drift, labels, retraining, rollback (DATA=FOLDER OPTIONS="key=value ...")
 	$(BIN)/python -m pipelines.demo_drift $(or $(DATA),data/leaves) $(OPTIONS)
 
-test: data lint  ## everything that CI checks: style, types, fast, real-data and end-to-end tests
+test: data lint  ## style, types, fast, real-data and end-to-end tests
 	$(BIN)/python -m pytest -m 'not containers'
 
 test-fast: setup  ## the tests that take seconds
 	$(BIN)/python -m pytest
+
+test-containers: data  ## build the images and run the pipeline and the server in them
+	docker/with_engine.sh $(BIN)/python -m pytest -m containers tests/containers
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -22,6 +22,8 @@ _LIBRARIES = (
     "kfp",
 )
 
+_WORDS = {"", "random"}  # of a weights field, which is else a file
+
 
 def training_arguments(recipe: Recipe, *, data_version: str = "") -> dict[str, Any]:
     """Arguments of `pipelines.training.training`; relative paths become absolute. An empty
@@ -50,6 +52,14 @@ def monitoring_arguments(
         "since": since,
         "retrain": retrain,
     }
+
+
+def input_folders(recipe: Recipe) -> list[Path]:
+    """Folders that the training's steps read: that of the raw files, those of weight files."""
+    values = _absolute_values(recipe)
+    root = Path(values["data"]["root"])
+    weights = [o["weights"] for o in _backbones(values) if o["weights"] not in _WORDS]
+    return [root if root.is_dir() else root.parent, *(Path(file).parent for file in weights)]
 
 
 def _absolute_values(recipe: Recipe) -> dict[str, Any]:
@@ -128,6 +138,6 @@ def _weights_version(paths: list[str]) -> str:
 
 def _absolute(weights: str) -> str:
     """Local files become absolute; an empty value and `random` are words."""
-    if weights in {"", "random"}:
+    if weights in _WORDS:
         return weights
     return str(Path(weights).expanduser().absolute())

@@ -6,11 +6,14 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.runner import claimed, cpu_seconds, run_pipeline, step_table
 from regraft.recipe import Recipe
 from regraft.registry import store
+
+if TYPE_CHECKING:
+    from pipelines.containers import Containers
 
 STEPS = [
     "data_validation",
@@ -31,11 +34,18 @@ def steps_of(recipe: Recipe) -> list[str]:
     return [*steps[:1], *embedding, *steps[1:]]
 
 
-def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[str, Any]:
+def run_training(
+    recipe: Recipe,
+    out_dir: Path,
+    *,
+    cached: bool = True,
+    containers: Containers | None = None,
+) -> dict[str, Any]:
     """Run all steps and write summary.json into `out_dir`; returns the summary.
 
-    Steps whose inputs, options and code are unchanged are taken from the cache, so a run after a
-    failure continues with the step that failed; with `cached` false nothing is taken from there.
+    Each step is a process, or one of `containers`. Steps whose inputs, options and code are
+    unchanged are taken from the cache, so a run after a failure continues with the step that
+    failed; with `cached` false nothing is taken from there.
 
     Raises
     ------
@@ -49,12 +59,18 @@ def run_training(recipe: Recipe, out_dir: Path, *, cached: bool = True) -> dict[
 
     started, cpu_before = time.time(), cpu_seconds()
     arguments = training_arguments(recipe)
-    with_student, shards = recipe.distillation.enabled, recipe.features.shards
     steps = steps_of(recipe)
-    pipeline = training_pipeline(with_student=with_student, shards=shards)
+    if containers:
+        arguments["code_version"] = containers.code_version
+    pipeline = training_pipeline(
+        with_student=recipe.distillation.enabled,
+        shards=recipe.features.shards,
+        profile=containers.profile if containers else None,
+    )
     store.writable_folder(store.home())
     with claimed(out_dir) as records:
-        task = run_pipeline(pipeline, arguments, out_dir, records, len(steps), cached=cached)
+        task = run_pipeline(pipeline, arguments, out_dir, records, len(steps), cached=cached,
+                            containers=containers)  # fmt: skip
         summary = {
             "recipe": recipe.name,
             "code_version": arguments["code_version"],

@@ -7,15 +7,19 @@ import contextlib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regraft.data.files import claimed_folder
 from regraft.errors import UserError
 from regraft.registry import store
 from regraft.steps.hardware import PROCESS_ENVIRONMENT
+
+if TYPE_CHECKING:
+    from pipelines.containers import Containers
 
 _RESULTS = ("summary.json", "report.html", "model_card.md", "drift.html", "to_label.csv")
 
@@ -42,8 +46,9 @@ def claimed(out_dir: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def local_runner(
-    out_dir: Path, records: Path, log: Path, n_steps: int, *, cached: bool
-) -> Iterator[None]:
+    out_dir: Path, records: Path, log: Path, n_steps: int, *, cached: bool,
+    containers: Containers | None = None,
+) -> Iterator[None]:  # fmt: skip
     """kfp.local with our console in place of its output; everything it changes is restored."""
     from kfp import local
 
@@ -57,6 +62,7 @@ def local_runner(
         **PROCESS_ENVIRONMENT,
     }
     before = {key: os.environ.get(key) for key in environment}
+    own_cache = store.home() / "step_cache"
     console = Console(log, n_steps)
     hits = logging.StreamHandler(console)  # the runner says only by logging what it skipped
     try:
@@ -65,13 +71,16 @@ def local_runner(
         logger.setLevel(logging.INFO)
         with contextlib.redirect_stdout(console), tempfile.TemporaryDirectory() as workspace:
             local.init(
-                local.SubprocessRunner(use_venv=False),
+                containers.runner(environment)
+                if containers
+                else local.SubprocessRunner(use_venv=False),
                 pipeline_root=str(out_dir / "pipeline"),
                 workspace_root=workspace,
                 enable_caching=cached,
-                cache_root=str(store.home() / "step_cache"),
+                cache_root=str(containers.cache_root if containers else own_cache),
             )
-            yield
+            with containers.removed() if containers else contextlib.nullcontext():
+                yield
     finally:
         console.close()
         builtins.print = printer
@@ -83,24 +92,44 @@ def local_runner(
 
 def run_pipeline(
     pipeline: Any, arguments: dict[str, Any], out_dir: Path, records: Path, n_steps: int,
-    *, cached: bool,
+    *, cached: bool, containers: Containers | None = None,
 ) -> Any:  # fmt: skip
-    """Kubeflow's record of the run. Raises what the step that failed raised."""
+    """Kubeflow's record of the run; steps are processes, or in `containers`.
+
+    Raises what the step that failed raised.
+    """
     log = out_dir / "log.txt"
-    with local_runner(out_dir, records, log, n_steps, cached=cached):
+    with local_runner(out_dir, records, log, n_steps, cached=cached, containers=containers):
         try:
-            return pipeline(**arguments)
+            task = pipeline(**arguments)
         except RuntimeError as error:
             raise own_error(records, log) from error
+    if lost := _ended_without_a_word(records, log):
+        raise own_error(records, log, lost)
+    return task
 
 
-def own_error(records: Path, log: Path) -> Exception:
-    """The error of the step itself, which the runner does not pass on."""
+def _ended_without_a_word(records: Path, log: Path) -> str:
+    """The first step that was started and left no record, or an empty string. The runner takes a
+    container that vanished for one that succeeded. Numbers of steps that run more than once do not
+    count."""
+    left = {_without_number(path.stem) for path in records.glob("*.json")}
+    return next((name for name in _started(log) if _without_number(name) not in left), "")
+
+
+def _without_number(step: str) -> str:
+    return re.sub(r"_\d+$", "", step)
+
+
+def own_error(records: Path, log: Path, lost: str = "") -> Exception:
+    """The error of the step itself, which the runner does not pass on; `lost` names a step that
+    is known to have ended without one."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in records.glob("*.json")]
     failed = [record for record in found if record["status"] == "failed"]
     if not failed:
+        name = lost or next(reversed(_started(log)), "(none was started)")
         return StepError(
-            f"step {_last_started(log)} ended without a word (killed, or out of memory?)\n"
+            f"step {name} ended without a word (killed, or out of memory?)\n"
             f"  the whole output is in {log}; the same command continues there"
         )
     record = failed[0]
@@ -112,11 +141,11 @@ def own_error(records: Path, log: Path) -> Exception:
     )
 
 
-def _last_started(log: Path) -> str:
+def _started(log: Path) -> list[str]:
     from pipelines.console import STARTED
 
-    started = STARTED.findall(log.read_text(encoding="utf-8")) if log.is_file() else []
-    return started[-1].replace("-", "_") if started else "(none was started)"
+    text = log.read_text(encoding="utf-8") if log.is_file() else ""
+    return [name.replace("-", "_") for name in STARTED.findall(text)]
 
 
 def step_table(records: Path, steps: list[str]) -> list[dict[str, Any]]:

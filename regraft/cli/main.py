@@ -40,13 +40,34 @@ def cli() -> None:
 @click.option(
     "--out", type=click.Path(file_okay=False), help="Folder of the run; default runs/NAME."
 )
+@click.option(
+    "--runner",
+    type=click.Choice(["subprocess", "docker"]),
+    default="subprocess",
+    show_default=True,
+    help="Run each step as a process of this machine, or in a container of its engine.",
+)
+@click.option(
+    "--profile",
+    "profile_file",
+    type=click.Path(dir_okay=False),
+    help="For --runner docker: the cluster profile whose images the steps have.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of a table.")
-def run(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: bool) -> None:
+def run(
+    recipe: str,
+    overrides: tuple[str, ...],
+    out: str | None,
+    runner: str,
+    profile_file: str | None,
+    as_json: bool,
+) -> None:
     """Run the training pipeline of RECIPE on this machine.
 
     KEY=VALUE overrides any field by its dotted path, for example data.root=photos
     data.images_per_class=20. Steps whose inputs did not change are taken from the cache, so the
-    same command continues a run that failed or was interrupted.
+    same command continues a run that failed or was interrupted. With --runner docker the steps run
+    in the images of docker/ (docs/containers.md), with the same result.
     """
     from regraft.recipe import load_recipe
 
@@ -54,7 +75,16 @@ def run(recipe: str, overrides: tuple[str, ...], out: str | None, as_json: bool)
     from pipelines.local import run_training
 
     folder = Path(out or f"runs/{checked.name}")
-    summary = run_training(checked, folder)
+    containers = None
+    if runner == "docker":
+        from pipelines.containers import Containers
+        from pipelines.profile import load_profile
+
+        profile = load_profile(profile_file) if profile_file else None
+        containers = Containers(profile, checked, folder)
+    elif profile_file:
+        raise click.UsageError("--profile names images: it needs --runner docker")
+    summary = run_training(checked, folder, containers=containers)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     else:

@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-pinned = runpy.run_path(str(ROOT / "docker" / "pinned.py"))["pinned"]  # `docker` is a library
+_PINNED = runpy.run_path(str(ROOT / "docker" / "pinned.py"))  # `docker` is a library's name
+pinned, for_gpus = _PINNED["pinned"], _PINNED["for_gpus"]
 IMAGES = ["steps-data", "steps-cpu", "steps-gpu", "train", "serve", "mlflow"]
 BASE = "python:3.11-slim-bookworm"
 IMPORT_OF = {
@@ -56,16 +57,15 @@ def lineage(stage: str) -> list[tuple[str, str]]:
 
 
 def environment_of(stage: str) -> str:
-    """The build stage whose environment an image has."""
+    """The build stage whose environment an image has; the library lies over it."""
     sources = re.findall(r"--from=(\S+)", " ".join(rest for _, rest in lineage(stage)))
-    assert len(sources) == 1, sources
+    assert sources[1:] == ([] if stage == "mlflow" else ["library"]), sources
     return str(sources[0])
 
 
 def extras_of(stage: str) -> list[str]:
-    text = " ".join(rest for _, rest in STAGES[environment_of(stage)])
-    (extras,) = re.findall(r"pinned\.py \S+ ((?:\w+ )+)> group\.txt", text)
-    return str(extras).split()
+    text = " ".join(rest for _, rest in lineage(environment_of(stage)))
+    return " ".join(re.findall(r"pinned\.py \S+ ((?:\w+ )+)> group\.txt", text)).split()
 
 
 def test_it_can_be_built_where_no_registry_is_reached() -> None:
@@ -125,6 +125,16 @@ def test_only_what_needs_torch_has_it() -> None:
     assert with_torch == {"steps-cpu", "steps-gpu", "train", "serve"}
 
 
+def test_what_only_gpus_need_is_left_out_of_the_images_without_one() -> None:
+    found = for_gpus(LOCK)
+    assert {"triton", "nvidia-cudnn-cu13", "nvidia-cublas"} <= set(found)
+    assert not {"torch", "nvidia-cuda-runtime", "nvidia-cuda-cupti"} & set(found)
+    for image in IMAGES:
+        text = " ".join(rest for _, rest in lineage(environment_of(image)))
+        has_torch = "train" in extras_of(image)
+        assert ("--excludes gpu.txt" in text) == (has_torch and image in {"steps-cpu", "serve"})
+
+
 @pytest.mark.parametrize("profile", ["cluster", "cluster_gpu"])
 def test_every_step_finds_its_imports_in_its_image(profile: str) -> None:
     """Everything that a component's code can import is a dependency of the image it runs in."""
@@ -137,6 +147,11 @@ def test_every_step_finds_its_imports_in_its_image(profile: str) -> None:
 @pytest.mark.parametrize("image", ["steps-cpu", "steps-gpu"])
 def test_a_step_that_submits_finds_its_imports_in_its_image(image: str) -> None:
     assert missing(image, "pipelines.train_job") <= {"kfp"}
+
+
+def test_the_whole_run_finds_its_imports_in_the_image_that_compose_runs() -> None:
+    """Except those of the runner that starts containers, which needs an engine."""
+    assert missing("steps-cpu", "pipelines.local") <= {"docker"}
 
 
 def test_the_server_finds_its_imports_in_its_image() -> None:
