@@ -91,3 +91,42 @@ def _refuse(error: UserError, as_json: bool) -> None:
         click.echo(json.dumps({"error": str(error)}, ensure_ascii=False))
     else:
         click.echo(f"error: {error}", err=True)
+
+
+@click.command(name="tune-language-model")
+@click.argument("name")
+@click.option("--language-model", metavar="NAME|FOLDER", required=True, help="What to tune.")
+@click.option(
+    "--questions",
+    type=click.Path(dir_okay=False, exists=True),
+    required=True,
+    help="Questions of the domain, one a line; none that you measure on later.",
+)
+@click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder to write.")
+@click.option("--epochs", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--rank", default=8, show_default=True, type=click.IntRange(1))
+@click.option("--learning-rate", default=2e-4, show_default=True, type=click.FloatRange(0))
+@click.option("--seed", default=0, show_default=True)
+def tune_language_model(
+    name: str, language_model: str, questions: str, out: str, **how: Any
+) -> None:
+    """Teach a language model to say what the passages of NAME say, by LoRA.
+
+    Each question is learned with the passages that the champion finds and the sentences that it
+    quotes. The folder holds the adapter, for `regraft chat --language-model` and
+    `regraft serve serving.language_model=`.
+    """
+    from pathlib import Path
+
+    from regraft.serving.predict import assistant_of
+    from regraft.tasks.assistant.generation import LanguageModel
+    from regraft.tasks.assistant.language_tuning import examples_of, fine_tune
+
+    lines = Path(questions).read_text(encoding="utf-8").splitlines()
+    asked = [line.strip() for line in lines if line.strip()]
+    assistant = assistant_of(name)
+    examples = examples_of(assistant, asked) if asked else []
+    tuned, losses = fine_tune(LanguageModel.load(language_model), examples, **how)
+    tuned.save(Path(out))
+    shown = ", ".join(f"{loss:.3f}" for loss in losses)
+    click.echo(f"{out}: learned {len(examples)} questions; loss of the epochs {shown}")

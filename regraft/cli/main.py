@@ -13,7 +13,7 @@ import click
 from regraft import __version__
 from regraft.cli import champions
 from regraft.cli.bench import bench
-from regraft.cli.chat import chat
+from regraft.cli.chat import chat, tune_language_model
 from regraft.cli.cluster import runs, schedule, submit
 from regraft.cli.erase import erase
 from regraft.cli.feedback import feedback
@@ -229,6 +229,7 @@ for verb in (champions.history, champions.promote, champions.rollback, champions
 cli.add_command(serve)
 cli.add_command(sign)
 cli.add_command(chat)
+cli.add_command(tune_language_model)
 cli.add_command(monitor)
 cli.add_command(schedule)
 cli.add_command(watch)

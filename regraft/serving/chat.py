@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ class Chat:
         if self._writer is not None:
             assistant = assistant.worded_by(self._writer)
         created, items, id = int(time.time()), [], f"safety-{time.time_ns():x}"
-        if assistant.raises_alarm(request.messages):
+        if await asyncio.to_thread(assistant.raises_alarm, request.messages):
             label = "safety"
             self._service.telemetry.answers.labels(model.version, CHAMPION, label).inc()
         else:
@@ -110,8 +111,12 @@ class Chat:
     async def _replied(self, turn: _Turn) -> Reply:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._service.chats, turn.assistant.reply, turn.request.messages, None
+            self._pool(turn), turn.assistant.reply, turn.request.messages, None
         )
+
+    def _pool(self, turn: _Turn) -> Executor | None:
+        """Where the reply is made: a safety reply does not wait behind others."""
+        return self._service.chats if turn.items else None
 
     def _whole(self, turn: _Turn, reply: Reply) -> Response:
         content = chat_format.completion(
@@ -149,7 +154,7 @@ class Chat:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         working = loop.run_in_executor(
-            self._service.chats, turn.assistant.reply, turn.request.messages, say
+            self._pool(turn), turn.assistant.reply, turn.request.messages, say
         )
         working.add_done_callback(lambda _: pieces.put_nowait(None))
         try:

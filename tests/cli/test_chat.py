@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from regraft.cli import main as command_line
 from regraft.errors import UserError
 from regraft.tasks.assistant.assistant import Assistant
 from tests.tasks.assistant.support import fitted
+from tests.tasks.assistant.test_generation import tiny
 
 ASSISTANT = fitted()
 
@@ -22,14 +24,14 @@ def talk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     """Ask these lines; returns (exit code, stdout, stderr). The registry is what is left out."""
     asked_for: list[tuple[str, str]] = []
 
-    def assistant_of(name: str, *, language_model: str) -> Assistant:
+    def assistant_of(name: str, *, language_model: str = "") -> Assistant:
         asked_for.append((name, language_model))
         return ASSISTANT
 
     monkeypatch.setattr("regraft.serving.predict.assistant_of", assistant_of)
 
-    def call(text: str, *options: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["regraft", "chat", "medical_assistant", *options])
+    def call(text: str, *options: str, verb: str = "chat") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["regraft", verb, "medical_assistant", *options])
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
         code: Any = 0
         try:
@@ -70,6 +72,22 @@ def test_a_question_that_is_refused_does_not_end_the_dialogue_but_is_told(talk: 
     code, out, _ = talk(script, "--json")
     assert code == 2
     assert "too long" in json.loads(out.splitlines()[1])["error"]
+
+
+def test_a_language_model_is_tuned_on_questions_of_a_file(talk: Any, tmp_path: Path) -> None:
+    base, out, file = tmp_path / "base", tmp_path / "out", tmp_path / "questions.txt"
+    language = tiny(["Gout is a fish ."])
+    language.model.config.max_position_embeddings = 2000
+    language.save(base)
+    options = ("--language-model", str(base), "--questions", str(file), "--out", str(out))
+    file.write_text("\n")
+    code, _, err = talk("", *options, verb="tune-language-model")
+    assert (code, "nothing to learn" in err) == (2, True)
+    file.write_text("What is gout?\n\nWhat is asthma?\n")
+    code, text, _ = talk("", *options, "--epochs", "2", verb="tune-language-model")
+    assert code == 0
+    assert "learned 2 questions" in text
+    assert (out / "adapter_model.safetensors").is_file()
 
 
 def test_a_model_that_cannot_be_talked_to_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,8 +16,9 @@ import pytest
 from regraft.errors import UserError
 from regraft.tasks.assistant.assistant import Assistant
 from regraft.tasks.assistant.composition import Quoted
-from regraft.tasks.assistant.replies import EXTRACTIVE, Speech
+from regraft.tasks.assistant.replies import EXTRACTIVE, FALLBACK, GENERATIVE, SAID, Speech
 from tests.tasks.assistant.support import fitted
+from tests.tasks.assistant.test_generation import tiny
 
 from .servers import Running, World, running, until
 
@@ -235,8 +239,6 @@ class Slow:
     """A writer that waits between sentences until it is let go."""
 
     def __init__(self) -> None:
-        import threading
-
         self.go, self.said, self.ended = threading.Event(), threading.Event(), threading.Event()
 
     def write(self, question: str, quoted: Quoted, speech: Speech) -> tuple[str, tuple[str, ...]]:
@@ -289,7 +291,34 @@ def test_a_reply_that_takes_too_long_is_ended() -> None:
             else:
                 problem(response, 504, "timeout")
             writer.go.set()
-            until(writer.ended.is_set)
+            until(lambda: server.service.at_work == 0)
+
+
+def test_a_safety_reply_does_not_wait_behind_slow_replies() -> None:
+    writer, slowly = slow()
+    with running(world=slowly) as server, ThreadPoolExecutor(4) as pool:
+        slow_ones = [
+            pool.submit(server.client().post, PATH, json=body("What is gout?")) for _ in range(4)
+        ]
+        until(lambda: server.service.at_work == 4)
+        with server.client() as client:
+            found = client.post(PATH, json=body("my son swallowed bleach")).json()
+        assert found["regraft"]["decision"] == "safety"
+        assert not any(one.done() for one in slow_ones)
+        writer.go.set()
+        assert all(one.result().status_code == 200 for one in slow_ones)
+
+
+def test_a_language_model_words_the_replies_or_the_server_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="language model cannot be loaded"):  # noqa: SIM117
+        with running(world=world(), language_model=str(tmp_path / "missing")):
+            pass
+    tiny(["Gout is a fish."]).save(tmp_path / "model")
+    named = str(tmp_path / "model")
+    with running(world=world(), language_model=named) as server, server.client() as client:
+        found = client.post(PATH, json=body("What is gout?")).json()
+    assert found["regraft"]["mode"] in {GENERATIVE, FALLBACK}
+    assert SAID[found["regraft"]["mode"]] in found["choices"][0]["message"]["content"]
 
 
 def test_predict_answers_beside_it(client: httpx.Client) -> None:

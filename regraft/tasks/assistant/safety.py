@@ -159,6 +159,9 @@ _QUESTION_ABOUT = re.compile(
 )
 
 
+_READ = 20_000  # characters; keeps an endless text from holding up everybody else
+
+
 @dataclass(frozen=True)
 class Alarm:
     """What was noticed (`kind` is "self_harm" or "emergency") and the fixed reply to it."""
@@ -194,13 +197,16 @@ REPLIES = {
 
 
 def alarm(text: str) -> Alarm | None:
-    """The alarm that this text raises; None for one that raises none.
+    """The alarm that this text raises; None for one that raises none. Of an endless text, which no
+    assistant answers, beginning and end are read.
 
     >>> alarm("my baby swollowed a battary").kind
     'emergency'
     >>> alarm("What are the symptoms of a stroke?") is None
     True
     """
+    if len(text) > 2 * _READ:
+        text = f"{text[:_READ]} {text[-_READ:]}"
     plain = " ".join(corrected(words(clean(text).replace("-", " "))))
     for kind, rule in _RULES.items():
         if rule.search(_QUESTION_ABOUT.sub(" ", plain)):
