@@ -25,8 +25,10 @@ CORE_COLUMNS = {
     "perceptual_hash": "object",
     "quality_flags": "object",
 }
-#: Columns that only pictures have.
+#: Columns that only pictures have, and only texts: statistics of the example.
 IMAGE_COLUMNS = {"width": "int64", "height": "int64", "brightness": "float64"}
+TEXT_COLUMNS = {"characters": "int64", "words": "int64", "function_words": "float64"}
+STATISTICS = IMAGE_COLUMNS | TEXT_COLUMNS
 QUARANTINE_COLUMNS = ("id", "path", "label", "domain", "reason", "detail")
 
 
@@ -55,6 +57,11 @@ def in_order(table: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
     return table.set_index("id").loc[list(ids)].reset_index()
 
 
+def statistics_in(columns: Iterable[str]) -> list[str]:
+    """Which of these columns of a manifest are statistics of the examples, in their order."""
+    return [name for name in columns if name in STATISTICS]
+
+
 def write_manifest(table: pd.DataFrame, path: Path) -> None:
     """Write a manifest so that a reader sees the old file or the whole new one, never a part."""
     table = _checked(table, where=str(path))
@@ -76,7 +83,7 @@ def _checked(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
         raise UserError(
             "manifest has unknown splits", where=where, got=str(unknown), expected=str(SPLITS)
         )
-    known = CORE_COLUMNS | {k: v for k, v in IMAGE_COLUMNS.items() if k in table.columns}
+    known = CORE_COLUMNS | {k: v for k, v in STATISTICS.items() if k in table.columns}
     extra = [name for name in table.columns if name not in known]
     typed = table[[*known, *extra]].astype(known)
     typed["label"] = [None if pd.isna(label) else label for label in typed["label"]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,7 @@ from regraft.data.pins import lost_pins
 _SIDES = ("train", "val", "test")
 _SOURCE = "regraft"
 
-# One expectation for each thing that can be wrong with a file, so that the page names them apart.
-_FILE_PROBLEMS = {
+_IMAGE_PROBLEMS = {
     "not_an_image": "the file is a picture",
     "corrupt": "the file decodes",
     "truncated": "the file is complete",
@@ -40,6 +40,33 @@ class Check(NamedTuple):
     arguments: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Suite:
+    """What is special about the checks of one kind of data.
+
+    Attributes
+    ----------
+    problems : {reason of a quarantine: what it means that no example has it}; each is an
+        expectation of its own, so that the page names them apart.
+    flags : the same for patterns in the quality flags.
+    prepared : adds columns to the manifest that `manifest`, its further checks, look at.
+    """
+
+    problems: dict[str, str]
+    flags: dict[str, str]
+    prepared: Callable[[pd.DataFrame], pd.DataFrame] = lambda manifest: manifest
+    manifest: tuple[Check, ...] = ()
+
+
+IMAGE_SUITE = Suite(
+    problems=_IMAGE_PROBLEMS,
+    flags={
+        "near_duplicate_other_label": "near-duplicates have one label",
+        "converted": "the colour mode is 8-bit RGB",
+    },
+)
+
+
 def class_table(counts: pd.Series) -> pd.DataFrame:
     """Usable examples per class as a table: `label`, `usable`, `times_smaller` than the largest."""
     largest = int(counts.max()) if len(counts) else 0
@@ -54,9 +81,14 @@ def sides_of_groups(manifest: pd.DataFrame) -> pd.Series:
 
     Unlabelled examples train too, though without labels: they count as train.
     """
+    return sides_of(manifest, manifest["group"])
+
+
+def sides_of(manifest: pd.DataFrame, key: pd.Series) -> pd.Series:
+    """The same for any key (n,) of rows that belong together."""
     side = manifest["split"].replace({"unlabelled": "train"})
-    sides = side.where(side.isin(_SIDES)).groupby(manifest["group"]).nunique()
-    return manifest["group"].map(sides).astype("int64")
+    sides = side.where(side.isin(_SIDES)).groupby(key).nunique()
+    return key.map(sides).astype("int64")
 
 
 def run_expectations(
@@ -67,6 +99,7 @@ def run_expectations(
     *,
     min_per_class: int,
     max_imbalance: float,
+    suite: Suite = IMAGE_SUITE,
 ) -> list[dict[str, Any]]:
     """Check three tables and write `docs/index.html`.
 
@@ -79,7 +112,7 @@ def run_expectations(
     tables = {
         "incoming": incoming.assign(accepted=incoming["reason"] == ""),
         "classes": classes,
-        "manifest": manifest.assign(
+        "manifest": suite.prepared(manifest).assign(
             sides=sides_of_groups(manifest),
             pin_lost=lost_pins(manifest),
             # Unlabelled examples have no label by design, and unused ones may have none.
@@ -87,22 +120,20 @@ def run_expectations(
         ),
     }
     labels = classes["label"].tolist()
-    checks = [*_incoming_checks(incoming), *_class_checks(min_per_class, max_imbalance)]
-    return run_checks([*checks, *_manifest_checks(manifest, labels)], tables, docs)
+    checks = [*_incoming_checks(incoming, suite), *_class_checks(min_per_class, max_imbalance)]
+    checks += [*_manifest_checks(manifest, labels), *suite.manifest]
+    return run_checks(checks, tables, docs)
 
 
-def _incoming_checks(incoming: pd.DataFrame) -> Iterable[Check]:
+def _incoming_checks(incoming: pd.DataFrame, suite: Suite) -> Iterable[Check]:
     table = "incoming"
     yield Check(table, "ExpectTableRowCountToBeBetween", "", "there are examples", {"min_value": 1})
     yield Check(table, "ExpectColumnValuesToBeUnique", "id", "every example is listed once", {})
-    for reason in {**_FILE_PROBLEMS, **dict.fromkeys(sorted(set(incoming["reason"]) - {""}))}:
-        meaning = _FILE_PROBLEMS.get(reason, reason)
+    for reason in {**suite.problems, **dict.fromkeys(sorted(set(incoming["reason"]) - {""}))}:
+        meaning = suite.problems.get(reason, reason)
         arguments = {"value_set": [reason]}
         yield Check(table, "ExpectColumnValuesToNotBeInSet", "reason", meaning, arguments)
-    for flag, meaning in (
-        ("near_duplicate_other_label", "near-duplicates have one label"),
-        ("converted", "the colour mode is 8-bit RGB"),
-    ):
+    for flag, meaning in suite.flags.items():
         kind = "ExpectColumnValuesToNotMatchRegex"
         yield Check(table, kind, "quality_flags", meaning, {"regex": flag})
 

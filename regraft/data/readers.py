@@ -45,7 +45,7 @@ def list_examples(
     Raises UserError: root missing, no class folders, unknown domain, class or auxiliary label, two
     classes that differ only by case.
     """
-    root = _existing(Path(root))
+    root = existing_root(Path(root))
     _refuse_same_domain(source_domain, target_domain)
     _refuse_tasks_of_folders(root, auxiliary_labels)
     if root.is_file():
@@ -55,8 +55,8 @@ def list_examples(
         listing = _list_domains(root, [d for d in (source_domain, target_domain) if d])
     else:
         listing = _list_classes(root, root, domain="")
-    _refuse_case_collisions(listing.attrs["classes"], where=str(root))
-    return _restricted(listing, classes, where=str(root))
+    refuse_case_collisions(listing.attrs["classes"], where=str(root))
+    return restricted(listing, classes, where=str(root))
 
 
 def class_name(folder: str) -> str:
@@ -73,7 +73,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return ", ".join(ordered[:_MOST_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _existing(root: Path) -> Path:
+def existing_root(root: Path) -> Path:
+    """The root as an absolute path. Raises UserError where it is missing or of an unknown kind."""
     if not root.exists():
         raise UserError(
             "the data root does not exist",
@@ -189,7 +190,7 @@ def _walk(entry: Path, root: Path) -> Iterator[tuple[Path, str, str]]:
         yield entry, "not_a_file", "a pipe, socket or device, not a file"
 
 
-def _refuse_case_collisions(classes: list[list[str]], *, where: str) -> None:
+def refuse_case_collisions(classes: list[list[str]], *, where: str) -> None:
     spellings: dict[str, set[str]] = defaultdict(set)
     for _, name in classes:
         spellings[name.casefold()].add(name)
@@ -204,7 +205,7 @@ def _refuse_case_collisions(classes: list[list[str]], *, where: str) -> None:
         )
 
 
-def _restricted(listing: pd.DataFrame, classes: list[str], *, where: str) -> pd.DataFrame:
+def restricted(listing: pd.DataFrame, classes: list[str], *, where: str) -> pd.DataFrame:
     if not classes:
         return listing
     wanted = [class_name(name) for name in classes]

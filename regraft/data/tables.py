@@ -12,13 +12,13 @@ import pandas as pd
 
 from regraft.data.auxiliary import as_label, refuse_constant, with_tasks
 from regraft.data.files import link_problem
-from regraft.data.manifest import CORE_COLUMNS, IMAGE_COLUMNS, SPLITS
+from regraft.data.manifest import CORE_COLUMNS, SPLITS, STATISTICS
 from regraft.data.pins import PINNED
 from regraft.errors import UserError
 
 TABLE_SUFFIXES = {".csv", ".jsonl"}
 _KNOWN = {"path", "label", "domain", "group", "split"}
-_RESERVED = (set(CORE_COLUMNS) | set(IMAGE_COLUMNS) | {"reason", "detail", PINNED}) - _KNOWN
+_RESERVED = (set(CORE_COLUMNS) | set(STATISTICS) | {"reason", "detail", PINNED}) - _KNOWN
 
 
 def read_table(
@@ -36,7 +36,13 @@ def read_table(
     split, a row pinned to train, val or test without a label, or an auxiliary label without a
     column or with a single value.
     """
-    raw = raw_table(path)
+    return listing_of(raw_table(path), path, domains=domains, auxiliary_labels=auxiliary_labels)
+
+
+def listing_of(
+    raw: pd.DataFrame, path: Path, *, domains: list[str], auxiliary_labels: Sequence[str] = ()
+) -> pd.DataFrame:
+    """`read_table` from the cells `raw` of the table at `path`."""
     _require_columns(raw, path)
     raw = with_tasks(raw, list(auxiliary_labels), where=str(path))
     table = raw.rename(columns={name: f"user_{name}" for name in _RESERVED & set(raw.columns)})
@@ -51,7 +57,7 @@ def read_table(
 
 
 def raw_table(path: Path) -> pd.DataFrame:
-    """The cells of a table as they are.
+    """The cells of a table as they are; nested values of JSON lines as JSON text.
 
     Raises UserError: no UTF-8, or a malformed line.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,12 @@ from regraft.data.inspection import (
     mark_unlabelled,
 )
 from regraft.data.manifest import QUARANTINE_COLUMNS, write_manifest
-from regraft.data.quality import class_table, run_expectations
+from regraft.data.quality import IMAGE_SUITE, Suite, class_table, run_expectations
+from regraft.data.questions import list_questions
 from regraft.data.readers import list_examples
 from regraft.data.splits import assign_splits
+from regraft.data.text_quality import TEXT_SUITE, with_answer_flags
+from regraft.data.texts import DEFAULT_LANGUAGE, DEFAULT_MAX_CHARACTERS, inspect_text
 from regraft.errors import UserError
 from regraft.progress import note
 
@@ -77,6 +80,32 @@ def validate_images(
     )
 
 
+def validate_texts(
+    root: Path,
+    out_dir: Path,
+    *,
+    store: Path,
+    min_images_per_class: int,
+    max_characters: int = DEFAULT_MAX_CHARACTERS,
+    language: str = DEFAULT_LANGUAGE,
+    **how: Any,
+) -> dict[str, Any]:
+    """`validate` for tables of questions (see `questions.list_questions`), which become files in
+    `store`. `how` are its other arguments; questions are near-duplicates where they share all words
+    but function words, and all questions about one topic are on one side of a split."""
+    return validate(
+        root,
+        out_dir,
+        inspect=functools.partial(inspect_text, max_characters=max_characters, language=language),
+        list_=functools.partial(list_questions, store=store),
+        flagged=with_answer_flags,
+        suite=TEXT_SUITE,
+        near_duplicate_distance=0,
+        min_per_class=min_images_per_class,
+        **how,
+    )
+
+
 def validate(
     root: Path,
     out_dir: Path,
@@ -96,19 +125,24 @@ def validate(
     auxiliary_labels: Sequence[str] = (),
     seed: int,
     unlabelled_rest: bool = False,
+    list_: Callable[..., pd.DataFrame] = list_examples,
+    flagged: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    suite: Suite = IMAGE_SUITE,
 ) -> dict[str, Any]:
     """List, inspect, quarantine, group, split and check the examples below `root`.
 
     Writes manifest.parquet, quarantine.parquet, quarantine.csv, quality.json and data_docs/ into
     `out_dir` and returns the content of quality.json. `inspect` is what is special about a kind of
-    data; see `inspection.Inspector`.
+    data, see `inspection.Inspector`; so are `list_`, which is called like
+    `readers.list_examples`, `flagged`, which may add quality flags to the usable rows, and the
+    `suite` of checks.
 
     Raises UserError (after writing the quarantine tables) when a class has fewer than
     `min_per_class` usable examples or fewer than two independent ones, or when fewer than two
     classes are left; one message names all of them.
     """
     out_dir = _writable(Path(out_dir))
-    listing = list_examples(
+    listing = list_(
         Path(root),
         source_domain=source_domain,
         target_domain=target_domain,
@@ -127,6 +161,7 @@ def validate(
     _write_quarantine(table, out_dir)
     usable = table[table["reason"] == ""].drop(columns=["reason", "detail"]).reset_index(drop=True)
     usable, near_duplicate_groups = group_examples(usable, distance=near_duplicate_distance)
+    usable = flagged(usable) if flagged else usable
     verdict.refuse_if_too_few(
         table,
         usable,
@@ -158,7 +193,7 @@ def validate(
         left_out=left_out,
         images_per_class=images_per_class,
         max_imbalance=max_imbalance,
-        near_duplicates=near_duplicate_groups,
+        near_duplicates=near_duplicate_groups if near_duplicate_distance else 0,
     )
     quality["expectations"] = run_expectations(
         _with_flags_of(table, usable),
@@ -167,6 +202,7 @@ def validate(
         _emptied(out_dir / "data_docs"),
         min_per_class=min_per_class,
         max_imbalance=max_imbalance,
+        suite=suite,
     )
     quality["data_docs"] = str(out_dir / "data_docs" / "index.html")
     return _published(quality, out_dir)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from regraft.recipe.base import Options
@@ -13,7 +15,9 @@ class DataOptions(Options):
     root: str
     """Folder `root/<class>/*`, or `root/<domain>/<class>/*` with `source_domain` set, or a CSV or
     JSONL manifest with the columns path and label (optional: domain, group, and split, which pins a
-    row to train, val, test, unlabelled or unused)."""
+    row to train, val, test, unlabelled or unused). For questions a CSV or JSONL table with the
+    columns question and intent (optional: answer, topic, source), or a folder of such tables, each
+    of which is a domain."""
     classes: list[str] = []
     """Restrict to these classes; empty means all that are found."""
     source_domain: str = ""
@@ -46,6 +50,10 @@ class DataOptions(Options):
     """Images with more pixels are quarantined unread (decompression bombs)."""
     max_imbalance: float = Field(default=20.0, ge=1)
     """Warn when the largest class has more than this many times the images of the smallest."""
+    max_characters: int = Field(default=10_000, ge=1)
+    """Texts with more characters are quarantined."""
+    language: Literal["", "en", "de", "fr", "es", "it", "pt"] = "en"
+    """Texts that are clearly in another language are quarantined; empty takes any."""
     near_duplicate_distance: int = Field(default=68, ge=0, le=256)
     """Photos whose 256-bit perceptual hashes differ in at most this many bits count as shots of one
     scene and stay on one side of a split."""
