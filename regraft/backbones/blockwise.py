@@ -32,12 +32,14 @@ class BlockwiseEncoder(nn.Module):
     model : the network of the library it comes from.
     blocks : list of `Block`, from the input to the output.
     dim : length of the embedding.
+    mixes : whether a mean of two inputs is an input, as mixup and CutMix need it.
     """
 
     spec: Any
     model: nn.Module
     blocks: list[Block]
     dim: int
+    mixes: bool = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -49,6 +49,7 @@ def load_pretrained(
     factory: str = "",
     weights: str = "",
     image_size: int = 0,
+    max_tokens: int = 0,
     mean: list[float] | None = None,
     std: list[float] | None = None,
     drop_path: float = 0.0,
@@ -65,6 +66,8 @@ def load_pretrained(
     UserError
         Unknown name or factory, missing or unfitting weights, hub out of reach.
     """
+    if max_tokens:
+        raise UserError("an image has no tokens", where="backbone.max_tokens", got=str(max_tokens))
     name = factory or name
     arguments = _regularisation(drop_path, dropout) | (model_args or {})
     if name == "starter":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,16 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
 
 _CHARACTERS_PER_TOKEN = 64
 """Far more than a token has: text beyond is cut unread, so a book costs no more than a page."""
+
+
+def _unknown_id(tokenizer: Tokenizer, text: str) -> int | None:
+    """The id of the token for what is not in the vocabulary; byte-level tokenizers have none."""
+    name = json.loads(text)["model"].get("unk_token")
+    return tokenizer.token_to_id(name) if isinstance(name, str) else None
 
 
 class TextTokens:
@@ -31,6 +39,7 @@ class TextTokens:
         self._tokenizer = Tokenizer.from_str(tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
+        self._unknown = _unknown_id(self._tokenizer, tokenizer)
 
     @property
     def digest(self) -> str:
@@ -58,12 +67,17 @@ class TextTokens:
             array[row, 1, : len(cut)] = 1
         return torch.from_numpy(array)
 
-    def unknown_share(self, text: str) -> float:
-        """Share of the tokens of a text that the vocabulary does not know or had to break up:
-        continued pieces and unknown ones, of all but the special tokens; 0 of an empty text."""
+    def broken_share(self, text: str) -> float:
+        """Share of a text's tokens that are unknown or continue a word that the vocabulary had to
+        break up (0 to 1); 0 of an empty text."""
         encoded = self._tokenizer.encode(
             text[: self.max_tokens * _CHARACTERS_PER_TOKEN], add_special_tokens=False
         )
-        words = encoded.word_ids
-        pieces = [word for word in words if word is not None]
-        return 1 - len(set(pieces)) / len(pieces) if pieces else 0.0
+        if not encoded.ids:
+            return 0.0
+        before = [None, *encoded.word_ids[:-1]]
+        broken = [
+            word == last or token == self._unknown
+            for word, last, token in zip(encoded.word_ids, before, encoded.ids, strict=True)
+        ]
+        return sum(broken) / len(broken)

@@ -10,9 +10,10 @@ what an image is: a row of a tensor, whose trunk can be cached and whose gradien
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,8 +24,10 @@ from torch import nn
 from regraft.backbones.blocks import Block
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.tokens import TextTokens
+from regraft.errors import UserError
 
 TOKENIZER = "tokenizer.json"
+_LAYER_COUNTS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,8 @@ class TransformerEncoder(BlockwiseEncoder):
     >>> encoder(encoder.tokens.tensor(["What is asthma?"])).shape
     torch.Size([1, 384])
     """
+
+    mixes = False
 
     def __init__(self, spec: TransformerSpec, model: nn.Module, tokens: TextTokens) -> None:
         super().__init__()
@@ -269,6 +274,34 @@ def without_pooler(model: Any) -> nn.Module:
         model.pooler = None
     network: nn.Module = model.float().eval()
     return network
+
+
+def with_layers(encoder: TransformerEncoder, count: int) -> TransformerEncoder:
+    """A copy with `count` of the layers, evenly spaced, the last one among them.
+
+    Raises
+    ------
+    UserError
+        More layers than there are, or fewer than the taps need.
+    """
+    there = len(encoder.blocks) - 1
+    if not encoder.spec.taps < count <= there:
+        raise UserError(
+            "the encoder cannot have so many layers",
+            where="distillation.student.layers",
+            got=str(count),
+            expected=f"{encoder.spec.taps + 1} to {there}",
+        )
+    model = copy.deepcopy(encoder.model)
+    path = layer_list(model)
+    layers = list(model.get_submodule(path).children())
+    kept = [layers[round((number + 1) * there / count) - 1] for number in range(count)]
+    model.set_submodule(path, nn.ModuleList(kept))
+    config = encoder.spec.config
+    changed = {name: count for name in _LAYER_COUNTS if config.get(name) == there}
+    return TransformerEncoder(
+        replace(encoder.spec, config=config | changed), model, encoder.tokens
+    ).eval()
 
 
 def blank_transformer(spec: dict[str, Any], folder: Path) -> TransformerEncoder:

@@ -20,7 +20,7 @@ def with_answer_flags(usable: pd.DataFrame) -> pd.DataFrame:
     contradicting = _contradicting(usable, answers)
     flags = []
     for number, answer in enumerate(answers):
-        own = [flag for flag in usable["quality_flags"].iat[number].split(",") if flag]
+        own = [flag for flag in str(usable["quality_flags"].iat[number]).split(",") if flag]
         own += [CONTRADICTING] if contradicting[number] else []
         own += ["markup_in_answer"] if "markup" in flags_of(answer) else []
         own += ["personal_data_in_answer"] if has_personal_data(answer) else []

@@ -25,17 +25,20 @@ _PIXELS = 160
 _LARGEST_THUMBNAIL = 14_000
 
 
-def show_images(open_image: Callable[[str], Image.Image]) -> Show:
-    """Make a `show` function of one that opens the image with an id; an image that is gone since
+def show_examples(open_example: Callable[[str], Image.Image | str]) -> Show:
+    """Make a `show` function of one that opens the image or text with an id; what is gone since
     the evaluation is described in words instead of failing the report.
     """
 
     def show(example_id: str) -> dict[str, str]:
         try:
-            with open_image(example_id) as image:
+            found = open_example(example_id)
+            if isinstance(found, str):
+                return {"text": found}
+            with found as image:
                 return {"thumbnail": thumbnail(image)}
         except OSError as error:
-            return {"text": f"the image cannot be opened any more: {error}"}
+            return {"text": f"the example cannot be opened any more: {error}"}
 
     return show
 

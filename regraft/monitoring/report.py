@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from regraft.evaluation.charts import shift_overlay
-from regraft.evaluation.examples import show_images
+from regraft.evaluation.examples import show_examples
 from regraft.evaluation.report import template, write_atomically
 from regraft.monitoring import charts
 from regraft.monitoring.baseline import Baseline, Part
@@ -102,7 +102,7 @@ def _least_alike(window: Sample, scores: Any) -> list[dict[str, Any]]:
 
     if "input_path" not in window.rows:
         return []
-    show = show_images(Image.open)
+    show = show_examples(Image.open)
     order = [k for k in np.argsort(-scores, kind="stable") if np.isfinite(scores[k])]
     kept = [k for k in order if Path(str(window.rows["input_path"].iloc[k])).is_file()]
     return [

@@ -8,7 +8,7 @@ from regraft.recipe.base import Options
 
 
 class AugmentationOptions(Options):
-    """What a training view of an image may differ in."""
+    """What a training view of an example may differ in."""
 
     min_crop: float = Field(default=0.6, gt=0, le=1)
     """Smallest share of the area that a random crop keeps; 1 switches crops off."""
@@ -18,5 +18,9 @@ class AugmentationOptions(Options):
     """Largest relative change of brightness, contrast and saturation."""
     randaugment_magnitude: int = Field(default=0, ge=0, le=30)
     """Strength of two RandAugment operations (Cubuk et al. 2020); 0 is off."""
+    typos: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the words of a text that get a typing error: letters swapped, lost or doubled."""
+    word_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the words of a text that are left out."""
     cached_views: int = Field(default=4, ge=1)
-    """Augmented views per image that a frozen trunk computes once and epochs take turns with."""
+    """Augmented views per example that a frozen trunk computes once and epochs take turns with."""

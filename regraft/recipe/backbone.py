@@ -14,8 +14,9 @@ class BackboneOptions(Options):
     """Which pre-trained encoder, with which weights and which preprocessing."""
 
     name: str = "starter"
-    """`starter` (embedded, needs no hub) or any timm model name; besides timm's also
-    squeezenet1_1_backbone and mobilenetv1_075."""
+    """Images: `starter` (embedded, needs no hub) or any timm model name; besides timm's also
+    squeezenet1_1_backbone and mobilenetv1_075. Texts: `minilm` (embedded), any encoder of
+    transformers by its name on the hub, or a folder."""
     factory: str = ""
     """`package.module:function`, a function registered with timm's `register_model` that makes a
     network timm does not know; it takes the place of the name (see regraft/backbones/families)."""
@@ -24,6 +25,9 @@ class BackboneOptions(Options):
     .safetensors file or torch checkpoint with timm's parameter names. `random`: from scratch."""
     image_size: int = Field(default=0, ge=0)
     """Side of the square input in pixels; 0 takes the backbone's own."""
+    max_tokens: int = Field(default=0, ge=0)
+    """Texts: longer ones are cut after so many tokens; 0 takes 128, or the backbone's own limit if
+    that is less."""
     mean: list[float] = Field(default=[], max_length=3)
     """Channel means on a 0..1 scale; empty takes the backbone's own (see preprocessing)."""
     std: list[float] = Field(default=[], max_length=3)

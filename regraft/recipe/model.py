@@ -37,7 +37,7 @@ class EvaluationOptions(Options):
     worst_mistakes: int = Field(default=24, ge=0, le=200)
     """How many of the most confident mistakes the report shows."""
     latency_images: int = Field(default=32, ge=4)
-    """Images used to time the models."""
+    """Examples used to time the models."""
 
 
 class Recipe(Options):
@@ -45,7 +45,7 @@ class Recipe(Options):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Name of the model in the registry: lower-case letters, digits and _."""
-    task: Literal["image_classification"] = "image_classification"
+    task: Literal["image_classification", "question_answering"] = "image_classification"
     """What is learned."""
     seed: int = Field(default=0, ge=0)
     """Decides splits, views, initial weights and the order of batches."""

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regraft.data.manifest import in_order, read_manifest
+from regraft.data.manifest import in_order, read_manifest, statistics_in
 from regraft.progress import note
 from regraft.recipe.model import ShiftOptions
 from regraft.steps.options import typed
 
-_STATISTICS = ["brightness", "width", "height"]
 _FEWEST_GROUPS = 8
 
 
@@ -59,7 +58,8 @@ def _comparable(rows: pd.DataFrame, reference: np.ndarray, current: np.ndarray, 
     sides = [rows.loc[mask, "group"].nunique() for mask in (reference, current)]
     if min(sides) < _FEWEST_GROUPS:
         note(
-            f"train vs {name}: {sides[0]} and {sides[1]} independent images are too few to compare"
+            f"train vs {name}: {sides[0]} and {sides[1]} independent examples are too few "
+            "to compare"
         )
         return False
     return True
@@ -90,14 +90,15 @@ def _compare(
 ) -> dict[str, Any]:
     from regraft.shift.verdict import detect_shift
 
+    statistics = statistics_in(rows.columns)
     groups = [rows.loc[mask, "group"].to_numpy(str) for mask in (reference, current)]
     return detect_shift(
         features[reference],
         features[current],
         reference="train",
         current=name,
-        reference_stats=rows.loc[reference, _STATISTICS],
-        current_stats=rows.loc[current, _STATISTICS],
+        reference_stats=rows.loc[reference, statistics],
+        current_stats=rows.loc[current, statistics],
         groups=np.concatenate(groups),
         ids=rows.loc[current, "id"].tolist(),
         seed=seed,

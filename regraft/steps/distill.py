@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from regraft.recipe.distillation import DistillationOptions
 from regraft.steps.options import typed
 
 if TYPE_CHECKING:
-    from regraft.backbones.loading import BackboneSpec
     from regraft.steps.teachers import Teachers
     from regraft.training.examples import Split
     from regraft.training.losses import DistillationLoss
@@ -89,7 +88,8 @@ def distill(
         models = [master, *(module.load_model(one).to(device) for one in further)]
         teachers = Teachers(module, models, options["augmentation"], seed, folder)
         torch.manual_seed(seed)  # a student may begin with random weights
-        student = _student(module, master, options["student"]).to(device)
+        encoder = module.student_encoder(master.encoder, options["student"])
+        student = module.new_model(encoder, master.classes, test_views=1).to(device)
         with modelling():
             history = _teach(student, teachers, _lesson(rows, train, validation), options)
             save_trained(module, student, validation, history, Path(out_dir))
@@ -207,37 +207,3 @@ def _loss(
         teacher_embeddings=teachers.embeddings(lesson.taught, n_views) if hinted else None,
         variant=options["answers"],
     )
-
-
-def _student(module: Any, teacher: Any, options: dict[str, Any]) -> Any:
-    """The student before it learns. Named `teacher` its encoder is a copy for a smaller input; any
-    other begins with its own pre-trained weights. The head is still to come."""
-    from regraft.backbones.encoder import Encoder
-    from regraft.backbones.loading import build, load_pretrained
-
-    spec = teacher.encoder.spec
-    other = bool(options["name"] != "teacher" or options["factory"])
-    cheaper = options["image_size"] or _cheaper_size(spec.preprocessing.image_size, other=other)
-    if other:
-        encoder = Encoder(*load_pretrained(**options, taps=spec.taps))
-        if cheaper < encoder.spec.preprocessing.image_size and encoder.takes_image_size(cheaper):
-            encoder = Encoder(_at_size(encoder.spec, cheaper), encoder.model)
-    else:
-        spec = _at_size(spec, cheaper)
-        encoder = Encoder(spec, build(spec.architecture, spec.model_args))
-        encoder.load_state_dict(teacher.encoder.state_dict())
-    return module.new_model(encoder, teacher.classes, test_views=1)
-
-
-def _at_size(spec: BackboneSpec, image_size: int) -> BackboneSpec:
-    return replace(spec, preprocessing=replace(spec.preprocessing, image_size=image_size))
-
-
-def _cheaper_size(image_size: int, *, other: bool) -> int:
-    """About 5/7 of the teacher's side, a multiple of 32: half of the arithmetic per view. (On leaf
-    photos at 5 labels per class a new head alone keeps 99.7 % of the teacher's accuracy at 160 of
-    224 pixels, 97.3 % at 128.) At most 6/7 with an architecture of its own, which sees less in a
-    pixel: a new head on MobileNetV1 was right on 98.3 % of validation photos at 192 pixels, on
-    96.7 % at 160 (100 labels per class)."""
-    side = image_size * 6 // 7 // 32 if other else round(image_size * 5 / 7 / 32)
-    return max(side * 32, 32)

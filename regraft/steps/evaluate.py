@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from regraft.data.manifest import read_manifest
+from regraft.data.manifest import read_manifest, statistics_in
 from regraft.progress import note
 from regraft.recipe.model import EvaluationOptions
 from regraft.steps.options import typed
@@ -21,9 +21,6 @@ _FRAME = [
     "split",
     "domain",
     "group",
-    "width",
-    "height",
-    "brightness",
     "quality_flags",
 ]
 
@@ -54,7 +51,7 @@ def evaluate(
     "baselines"}; of auxiliary tasks under "tasks" by name.
     """
     from regraft.evaluation import content as assembling
-    from regraft.evaluation.examples import show_images
+    from regraft.evaluation.examples import show_examples
     from regraft.evaluation.model_card import write_model_card
     from regraft.evaluation.report import write_report
     from regraft.steps.hardware import use_threads
@@ -70,13 +67,13 @@ def evaluate(
     from regraft.steps.reference import chosen_rows, observe, write_reference
     from regraft.steps.scratch import from_scratch
     from regraft.steps.workspace import work_dir
-    from regraft.tasks import load_model, task_module
+    from regraft.tasks import NOUNS, load_model, task_module
 
     use_threads(threads)
     options = typed(EvaluationOptions, options)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    rows = read_manifest(Path(manifest))
+    module, rows = task_module(task), read_manifest(Path(manifest))
     folders = {"teacher": Path(teacher)} | ({"student": Path(student)} if student else {})
     models = {who: load_model(folder) for who, folder in folders.items()}
     classes = models["teacher"].classes
@@ -105,7 +102,7 @@ def evaluate(
     if options["from_scratch"]:
         with work_dir("from_scratch", out=str(out)) as folder:
             found = from_scratch(
-                task_module(task), cast(Any, models["teacher"]).model, rows, test,
+                module, cast(Any, models["teacher"]).model, rows, test,
                 epochs=options["from_scratch_epochs"], seed=seed, work_dir=folder,
             )  # fmt: skip
         metrics["baselines"]["scratch"] = metrics_of(test, found, classes, domains, seed)
@@ -129,7 +126,8 @@ def evaluate(
         uncalibrated=answers[served].uncalibrated,
         temperature=answers[served].temperature,
         metrics=_tasks_as_splits(metrics),
-        show=show_images(lambda example: _open(paths[example])),
+        show=show_examples(lambda example: module.open_example(paths[example])),
+        noun=NOUNS[task],
         histories={who: _read(folder / "history.json") for who, folder in folders.items()},
         timing=timing,
         quality=_read(Path(quality, "quality.json")),
@@ -169,18 +167,12 @@ def _tasks_as_splits(metrics: dict[str, Any]) -> dict[str, Any]:
     return models | {"baselines": baselines}
 
 
-def _open(path: str) -> Any:
-    from regraft.data.images import open_rgb
-
-    return open_rgb(path)
-
-
 def _predictions(
     test: pd.DataFrame, answers: dict[str, Any], served: str, classes: list[str], out: Path
 ) -> pd.DataFrame:
     """The served model's answers beside what is known of the examples; also as a file, with the
     probabilities of every model."""
-    frame = test[_FRAME].copy()
+    frame = test[[*_FRAME, *statistics_in(test.columns)]].copy()
     probabilities = answers[served].probabilities
     frame["predicted"] = np.array(classes)[probabilities.argmax(1)]
     frame["confidence"] = probabilities.max(1)

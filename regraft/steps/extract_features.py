@@ -52,7 +52,7 @@ def extract_features(
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     rows = _used_rows(manifest)
-    encoder = _encoder(backbone, features["taps"])
+    encoder = task_module(task).pretrained_encoder(backbone, taps=features["taps"])
     with modelling():
         if parts:
             plain, averaged, cost, tested = _gathered(encoder, rows, parts)
@@ -98,7 +98,7 @@ def embed_shard(
     tested = 0.0
     if len(rows):
         with modelling():
-            encoder = _encoder(backbone, features["taps"])
+            encoder = task_module(task).pretrained_encoder(backbone, taps=features["taps"])
             plain, averaged, cost, tested = _embedded(task, encoder, rows, features["views"])
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     _write(out / "cost.json", {"test_cpu_seconds": tested, "embed_ms": cost["embed_ms"]})
@@ -166,6 +166,7 @@ def _ranked(
     seed: int,
 ) -> list[dict[str, Any]]:
     """Scores of the chosen backbone and of the candidates on the same training rows."""
+    from regraft.tasks import task_module
     from regraft.training.probe import ranking_rows, score_backbone
 
     chosen = ranking_rows(rows, features["ranking_images_per_class"])
@@ -173,18 +174,11 @@ def _ranked(
     own = score_backbone(few, averaged[chosen], seed=seed)
     ranking = [{"backbone": backbone["name"], "chosen": True, **cost, **own}]
     for candidate in features["candidates"]:
-        encoder = _encoder(candidate, features["taps"])
+        encoder = task_module(task).pretrained_encoder(candidate, taps=features["taps"])
         _, found, cost = _timed_embedding(task, encoder, few, features["views"])
         scores = score_backbone(few, found, seed=seed)
         ranking.append({"backbone": candidate["name"], "chosen": False, **cost, **scores})
     return ranking
-
-
-def _encoder(backbone: dict[str, Any], taps: int) -> Any:
-    from regraft.backbones.encoder import Encoder
-    from regraft.backbones.loading import load_pretrained
-
-    return Encoder(*load_pretrained(**backbone, taps=taps)).eval()
 
 
 def _embedded(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.manifest import in_order, read_manifest
+from regraft.errors import UserError
 from regraft.progress import note
 from regraft.recipe.finetune import FinetuneOptions
 from regraft.steps.options import typed
@@ -100,6 +101,7 @@ def _finetune(
     module, rows = task_module(task), read_manifest(Path(manifest))
     encoder = load_encoder(Path(features, "backbone"))
     probe = json.loads(Path(features, "probe.json").read_text(encoding="utf-8"))
+    _refuse_mixing(encoder, options)
     model = begun(module, encoder, probe, Path(features), options, test_views)
     with modelling():
         adapted = shift and adapted_head(
@@ -174,6 +176,17 @@ def _finetune(
         if processes.is_first():
             calibrate_tasks(module, model, validation)
             save_trained(module, model, None if adapted else validation, history, Path(out_dir))
+
+
+def _refuse_mixing(encoder: BlockwiseEncoder, options: dict[str, Any]) -> None:
+    given = [name for name in ("mixup_alpha", "cutmix_alpha") if options[name]]
+    if given and not encoder.mixes:
+        raise UserError(
+            "inputs of this backbone cannot be mixed",
+            where=", ".join(f"finetune.{name}" for name in given),
+            got=", ".join(str(options[name]) for name in given),
+            expected="0: the mean of two texts is no text",
+        )
 
 
 def _shifted(shift: str | Path | None) -> bool:

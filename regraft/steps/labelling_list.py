@@ -64,10 +64,10 @@ def _write_page(table: pd.DataFrame, out: Path) -> None:
 def _figure(row: dict[Any, Any]) -> str:
     from regraft.data.images import open_rgb
     from regraft.errors import UserError
-    from regraft.evaluation.examples import show_images
+    from regraft.evaluation.examples import show_examples
 
     try:
-        shown = show_images(open_rgb)(str(row["path"]))
+        shown = show_examples(open_rgb)(str(row["path"]))
     except UserError as error:
         shown = {"text": error.what}
     picture = (

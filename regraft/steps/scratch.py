@@ -29,8 +29,6 @@ def from_scratch(
     """
     import torch
 
-    from regraft.backbones.encoder import Encoder
-    from regraft.backbones.loading import build
     from regraft.training.examples import split_of
     from regraft.training.losses import classification_loss
     from regraft.training.optimisation import Optimisation
@@ -40,8 +38,7 @@ def from_scratch(
     from regraft.transfer.plans import stages_of
 
     torch.manual_seed(seed)
-    spec = teacher.encoder.spec
-    encoder = Encoder(spec, build(spec.architecture, spec.model_args))
+    encoder = teacher.encoder.blank()
     model = module.new_model(encoder, teacher.classes, test_views=1)
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     augmentation = AugmentationOptions().model_dump()

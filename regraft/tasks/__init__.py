@@ -15,7 +15,9 @@ import numpy as np
 
 from regraft.errors import UserError
 
-KINDS = ("image_classification",)
+NOUNS = {"image_classification": "images", "question_answering": "questions"}
+"""What the examples of each kind of task are called."""
+KINDS = tuple(NOUNS)
 
 
 class Predictor(Protocol):

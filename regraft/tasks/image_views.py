@@ -19,6 +19,7 @@ import torch
 from PIL.Image import Image
 from torchvision.transforms import v2
 
+from regraft.backbones.layout import channels_last
 from regraft.backbones.preprocessing import Preprocessing
 from regraft.data.images import open_rgb
 
@@ -45,7 +46,8 @@ class ImageViews:
         self.seed = seed
         self._contents = contents
         self._last: tuple[int, Image] | None = None
-        self._augment = _augmentation(preprocessing, **augmentation)
+        of_images = {name: augmentation[name] for name in _UNCHANGED}
+        self._augment = _augmentation(preprocessing, **of_images)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -121,7 +123,6 @@ _UNCHANGED = {
     "flips": False,
     "colour_jitter": 0.0,
     "randaugment_magnitude": 0,
-    "cached_views": 1,
 }
 
 
@@ -132,7 +133,6 @@ def _augmentation(
     flips: bool,
     colour_jitter: float,
     randaugment_magnitude: int,
-    cached_views: int,
 ) -> v2.Compose:
     size = preprocessing.image_size
     method = v2.InterpolationMode(preprocessing.interpolation)
@@ -154,6 +154,8 @@ def _augmentation(
 def flip_views(x: torch.Tensor, count: int) -> list[torch.Tensor]:
     """The first `count` (1, 2, 4 or 8) symmetries of square images (n, 3, s, s): as they are,
     mirrored left-right, up-down, both, and the quarter turns of these."""
+    if count == 1:
+        return [channels_last(x)]
     views = [x, x.flip(3), x.flip(2), x.flip((2, 3))]
     if count > 4:
         views += [view.transpose(2, 3) for view in views]

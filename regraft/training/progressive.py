@@ -255,7 +255,7 @@ def _weights(model: Any) -> dict[str, torch.Tensor]:
 
 def _stage_card(model: Any, stage: Stage) -> dict[str, Any]:
     names = [model.encoder.blocks[index].name for index in sorted(stage.trainable)]
-    size = stage.image_size or model.encoder.spec.preprocessing.image_size
+    size = stage.image_size or model.encoder.input_size
     return {
         "name": stage.name,
         "epochs": [],

@@ -127,6 +127,6 @@ def _check_size(encoder: BlockwiseEncoder, stage: Stage) -> None:
             "the backbone cannot read this image size",
             where="finetune.plan.image_sizes",
             got=str(stage.image_size),
-            expected=f"{encoder.spec.preprocessing.image_size}, the size it was made for",
+            expected=f"{encoder.input_size}, the size it was made for",
             fix="leave image_sizes empty, or take a convolutional backbone",
         )

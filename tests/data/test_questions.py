@@ -123,7 +123,7 @@ def test_what_a_person_should_look_at_fails_its_expectation(
 
 def test_doses_years_and_ordinary_figures_are_no_telephone_numbers(tmp_path: Path) -> None:
     base = {**rows()[0], "topic": "dose",
-            "question": "Is 500-1000 mg twice a day from 1998-2003 or 12.5 mg safe in plague?"}  # fmt: skip
+            "question": "Is 500-1000 mg a day from 1998-2003 or 12.5 mg safe?"}  # fmt: skip
     quality, _ = validated(tmp_path, [*rows(), base])
     assert failed(quality) == {}
 

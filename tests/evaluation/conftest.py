@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from regraft.evaluation.calibration import apply_temperature, fit_temperature
 from regraft.evaluation.content import assemble
-from regraft.evaluation.examples import show_images
+from regraft.evaluation.examples import show_examples
 from regraft.evaluation.metrics import classification_metrics, prior_probabilities
 
 CLASSES = [
@@ -61,7 +61,7 @@ def synthetic_content(
         uncalibrated=sharp,
         temperature=temperature,
         metrics=metrics,
-        show=show_images(lambda name: leaf(abs(hash(name)) % 1000)),
+        show=show_examples(lambda name: leaf(abs(hash(name)) % 1000)),
         histories={"Teacher": history(rng, True) | CHOICES, "Student": history(rng, False)},
         timing={
             "teacher": {"throughput_per_second": 41.2, "latency_ms": 27.3, "size_bytes": 9.2e6,

@@ -12,7 +12,7 @@ from PIL import Image
 
 from regraft.errors import UserError
 from regraft.evaluation.content import assemble, result_rows, with_outcome
-from regraft.evaluation.examples import show_images, thumbnail
+from regraft.evaluation.examples import show_examples, thumbnail
 from regraft.evaluation.model_card import write_model_card
 from regraft.evaluation.report import SECTIONS, write_report
 
@@ -154,7 +154,7 @@ def test_the_worst_mistakes_come_first(make_content: Callable[..., dict[str, Any
 
 
 def test_an_image_that_is_gone_is_told(tmp_path: Path) -> None:
-    show = show_images(lambda name: Image.open(tmp_path / name))
+    show = show_examples(lambda name: Image.open(tmp_path / name))
     assert "cannot be opened" in show("gone.jpg")["text"]
 
 
