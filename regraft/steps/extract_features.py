@@ -87,6 +87,7 @@ def embed_shard(
     example, beginning with number `shard`, into `out_dir`."""
     from regraft.steps.hardware import use_threads
     from regraft.steps.recording import modelling
+    from regraft.tasks import task_module
 
     use_threads(threads)
     backbone, features = typed(BackboneOptions, backbone), typed(FeatureOptions, features)

@@ -18,6 +18,16 @@ from regraft.errors import UserError
 NOUNS = {"image_classification": "images", "question_answering": "questions"}
 """What the examples of each kind of task are called."""
 KINDS = tuple(NOUNS)
+INPUTS: dict[str, tuple[str, str | None]] = {
+    "image_classification": ("image", None),
+    "question_answering": ("question", "What are the symptoms of asthma?"),
+}
+"""Name of the column of a registered model's input, and an example (None: the registry's own)."""
+PACKAGES = {
+    "image_classification": ("timm", "torch", "torchvision", "pillow"),
+    "question_answering": ("tokenizers", "torch", "transformers"),
+}
+"""What a registered model of each kind needs beside numpy, pandas and safetensors."""
 
 
 class Predictor(Protocol):

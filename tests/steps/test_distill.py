@@ -16,12 +16,13 @@ from PIL import Image
 from regraft.data.examples.leaves import draw_leaf
 from regraft.data.manifest import read_manifest, write_manifest
 from regraft.recipe.distillation import StudentOptions
-from regraft.steps.distill import _cheaper_size, _student, distill
+from regraft.steps.distill import distill
 from regraft.steps.extract_features import extract_features
 from regraft.steps.finetune import finetune
 from regraft.steps.options import typed
 from regraft.steps.teachers import Teachers
 from regraft.tasks import image_classification as task
+from regraft.tasks.image_classification import _cheaper_size
 
 CLASSES = ["healthy", "powdery_mildew", "rust"]
 PHOTOS = {"train": 8, "val": 4, "unlabelled": 14}
@@ -122,7 +123,8 @@ def test_a_student_sees_smaller_pictures_where_it_can(
     arguments = {"dynamic_img_size": dynamic}
     values = {"name": "test_vit", "weights": "random", "model_args": arguments}
     options = typed(StudentOptions, values)
-    student = _student(task, teacher, options)
+    encoder = task.student_encoder(teacher.encoder, options)
+    student = task.new_model(encoder, teacher.classes, test_views=1)
     assert student.encoder.spec.preprocessing.image_size == expected
     assert student.averaged_logits(torch.zeros(1, 3, expected, expected)).shape == (1, 3)
 
