@@ -107,9 +107,8 @@ def settle(entry: Entry) -> Entry:
     now = versions.champion(entry.model)
     state, outcome = ledger.DONE, entry.outcome
     if entry.moves and now != entry.candidate_version:
-        if now == entry.champion_version and not _is_pinned_against(entry):
-            _set_alias(entry)
-        else:
+        is_valid = now == entry.champion_version and not _is_pinned_against(entry)
+        if not (is_valid and _set_alias(entry)):
             state, outcome = ledger.SUPERSEDED, "hold"
     if entry.by_gate:
         versions.mark_registered(entry.model, entry.candidate_version, outcome=outcome)
@@ -133,9 +132,19 @@ def line_of_champions(entries: Sequence[Entry]) -> list[str]:
     return line
 
 
-def _set_alias(entry: Entry) -> None:
+def _set_alias(entry: Entry) -> bool:
+    """Move the alias; False where another machine set the first one at the same moment, which the
+    database refuses to do twice."""
+    from mlflow.exceptions import MlflowException
+
     client = store.connect()
-    client.set_registered_model_alias(entry.model, versions.CHAMPION, entry.candidate_version)
+    try:
+        client.set_registered_model_alias(entry.model, versions.CHAMPION, entry.candidate_version)
+    except MlflowException:
+        if versions.champion(entry.model) == entry.champion_version:
+            raise
+        return versions.champion(entry.model) == entry.candidate_version
+    return True
 
 
 def _is_pinned_against(entry: Entry) -> bool:

@@ -129,6 +129,33 @@ def test_champion_that_changes_at_the_last_moment_stands(
     assert versions.champion("plants") == "2"
 
 
+def test_of_two_first_champions_at_one_moment_the_second_is_superseded(
+    registry: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines on an empty registry: the database refuses the second alias of a name."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    register("a", model_folder, never)
+    store.connect().delete_registered_model_alias("plants", versions.CHAMPION)
+    set_alias, others = MlflowClient.set_registered_model_alias, ["1"]
+
+    def refused(client: MlflowClient, name: str, alias: str, version: str) -> None:
+        for other in others:
+            set_alias(client, name, alias, other)
+        raise MlflowException("duplicate key value violates registered_model_alias_pk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", refused)
+        found = register("b", model_folder, never)
+        assert (found["outcome"], found["state"]) == ("hold", "superseded")
+        assert versions.champion("plants") == "1"
+        others.clear()
+        with pytest.raises(MlflowException, match="duplicate"):
+            register("c", model_folder, better)
+    assert register("c", model_folder, better)["outcome"] == "promote"
+
+
 STAGES: list[tuple[Any, str]] = [
     (versions, "_logged_model"),
     (versions, "_upload"),
