@@ -10,6 +10,7 @@ from regraft.bench.cell import chosen
 from regraft.bench.inputs import pack_folder
 from regraft.bench.rows import markdown
 from regraft.bench.speech.recordings import listed
+from regraft.bench.speech.signs import read_signs, sign_cells, sign_rows, sources_of_words
 from regraft.bench.speech.words import Words, word_cells, word_rows
 from regraft.data.files import atomic_write, claimed_folder
 
@@ -32,14 +33,18 @@ def measure_speech(
     """
     from regraft.backbones.audio_encoder import load_audio_encoder
 
-    cells = chosen(word_cells(), patterns)
     folder = pack_folder("speech_sign", data, "--data")
-    recordings = listed(folder / "speech")
+    recordings, signs = listed(folder / "speech"), read_signs(folder / "sign")
+    cells = chosen([*word_cells(), *sign_cells(sources_of_words(signs))], patterns)
     file = Path(weights) if weights else None
     if file is None and encoder == "speech_embedding":
         file = pack_folder("weights", None, "--weights") / encoder / "model.safetensors"
     model = load_audio_encoder(encoder, file)
     with claimed_folder(out, "bench", lambda: None):
-        rows = word_rows(cells, Words(recordings, model, out), seeds)
+        words = Words(recordings, model, out)
+        rows = word_rows([cell for cell in cells if "shots" in cell.options], words, seeds)
+        signing = [cell for cell in cells if "pairs" in cell.options]
+        if signing:
+            rows += sign_rows(signing, words, signs, seeds)
         atomic_write(out / "table.md", lambda path: path.write_text(markdown(rows) + "\n"))
     return rows
