@@ -47,8 +47,8 @@ def speech_to_sign(
     """Measure spoken words of speakers who were never heard, and the signs made of them.
 
     Leave one speaker out: every figure is the mean over the speakers, with its 95 % interval over
-    the seeds. Rows of signs pre-train a motion decoder on the other sources of signs first. Features
-    are kept in --out: remove it to compute them again.
+    the seeds. Rows of signs first pre-train a motion decoder on the other sources of signs.
+    Features are kept in --out: remove it to compute them again.
     """
     from regraft.bench.speech.table import measure_speech
     from regraft.cli.tables import bench_table
