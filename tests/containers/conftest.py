@@ -80,12 +80,25 @@ class Run:
     summary: dict[str, Any]
     events: list[dict[str, Any]]
 
-    def of(self, kind: str, action: str) -> list[dict[str, Any]]:
-        """Attributes of the engine's events in order, each with its `seconds`."""
+    def containers(self, action: str) -> list[dict[str, Any]]:
+        """Attributes of the engine's events of this run's steps, each with id and seconds."""
+        folder = str(self.project.folder / "run")
         return [
-            event["Actor"]["Attributes"] | {"seconds": event["timeNano"] / 1e9}
+            event["Actor"]["Attributes"]
+            | {"id": event["Actor"]["ID"], "seconds": event["timeNano"] / 1e9}
             for event in self.events
-            if event["Type"] == kind and event["Action"] == action
+            if event["Type"] == "container" and event["Action"] == action
+            if event["Actor"]["Attributes"].get("dev.regraft.run") == folder
+        ]
+
+    def networks(self) -> list[str]:
+        """Names of the networks that this run's steps joined."""
+        own = {event["id"] for event in self.containers("create")}
+        return [
+            event["Actor"]["Attributes"]["name"]
+            for event in self.events
+            if event["Type"] == "network" and event["Action"] == "connect"
+            if event["Actor"]["Attributes"]["container"] in own
         ]
 
 
