@@ -11,14 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
 from regraft.backbones.heads.linear import LinearHead
 
-_FLOOR = 1e-3
-"""Least probability that question and passage are about the same intent."""
+_FLOOR = 0.05
+"""Least probability that question and passage are about the same intent: heads are wrong at times,
+and a question may ask what no intent stands for."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Matcher:
     def save(self, file: Path) -> None:
         """Write an .npz."""
         w = self.weights
-        arrays: dict[str, np.ndarray] = {"weights": np.array([w.dense, w.lexical, w.intent])}
+        arrays: dict[str, Any] = {"weights": np.array([w.dense, w.lexical, w.intent])}
         if self.adapter is not None:
             arrays |= {"map_q": self.adapter.question, "map_p": self.adapter.passage}
         if self.intents is not None:

@@ -1,0 +1,120 @@
+"""The right answer among thousands: zero-shot, BM25, their plain fusion, and adapted.
+
+The adapted one is what the pipeline trains (`training.retrieval.fit_matcher`). Nothing is chosen on
+test questions; the consumers' questions are met with what was learned from MedQuAD's templates.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from regraft.backbones.transformer_loading import load_transformer
+from regraft.bench.medical_pack import Questions, consumers, drawn, of_rows, rows_of
+from regraft.bench.prepared import Prepared
+from regraft.bench.text_embeddings import TextEmbeddings
+from regraft.data.examples.general_questions import similarity_pairs
+from regraft.evaluation.retrieval import (
+    Ranking,
+    better_than,
+    echoes,
+    rank_passages,
+    retrieval_metrics,
+)
+from regraft.tasks.bm25 import Bm25
+from regraft.tasks.matching import Matcher, Weights
+from regraft.training.retrieval import Pairs, fit_matcher
+
+MAX_TOKENS = 256
+"""Half the answers are longer than the recipe's 128."""
+_BASELINES = {
+    "zero_shot": Matcher(Weights(dense=1.0, lexical=0.0)),
+    "bm25": Matcher(Weights(dense=0.0, lexical=1.0)),
+    "plain_fusion": Matcher(),
+}
+
+
+def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
+    """{"medquad", "medication", "liveqa": {method: figures}, "general": figures}; the step
+    `finetune` is what training cost, the embeddings of its texts included."""
+    pack, seed = Path(folder), prepared.recipe.seed
+    embeddings = TextEmbeddings(
+        Path(cache) / "minilm-256.npz", load_transformer("minilm", max_tokens=MAX_TOKENS)
+    )
+    split = drawn(rows_of(pack, "medquad"), seed)
+    pairs, cost = _pairs(of_rows(split["train"]), embeddings)
+    with prepared.timed("finetune"):
+        adapted = fit_matcher(pairs, seed=seed)
+    prepared.cpu["finetune"] += cost
+    methods = {**_BASELINES, "adapted": adapted}
+    test = of_rows(split["test"])
+    found: dict[str, Any] = {"medquad": _compared(methods, test, embeddings)}
+    for name in ("medication", "liveqa"):
+        asked = consumers(pack, name, test.passages)
+        found[name] = _compared(methods, asked, embeddings)
+    return found | {"general": _general(adapted, embeddings)}
+
+
+def _pairs(asked: Questions, embeddings: TextEmbeddings) -> tuple[Pairs, float]:
+    questions, first = embeddings.of(asked.questions)
+    passages, second = embeddings.of(asked.passages)
+    intents = np.unique(asked.intents, return_inverse=True)[1]
+    right = np.array([own[0] for own in asked.right])
+    pairs = Pairs(
+        asked.questions, asked.passages, questions, passages, right, intents, asked.topics
+    )
+    return pairs, first + second
+
+
+def _compared(
+    methods: dict[str, Matcher], asked: Questions, embeddings: TextEmbeddings
+) -> dict[str, Any]:
+    """{method: figures}; the adapted one's also hold its gain over each of the others."""
+    questions, _ = embeddings.of(asked.questions)
+    passages, _ = embeddings.of(asked.passages)
+    lexical = Bm25.of(asked.passages).scores(asked.questions)
+    rankings = {
+        name: rank_passages(matcher.scores(questions, passages, lexical), asked.right)
+        for name, matcher in methods.items()
+    }
+    echo = np.array(
+        [
+            any(echoes(question, asked.passages[number]) for number in own)
+            for question, own in zip(asked.questions, asked.right, strict=True)
+        ]
+    )
+    found = {name: _figures(one, asked.topics, echo) for name, one in rankings.items()}
+    for name in _BASELINES:
+        gain = better_than(rankings["adapted"], rankings[name], asked.topics)
+        found["adapted"][f"over_{name}"] = gain
+    return found
+
+
+def _figures(ranking: Ranking, topics: list[str], echo: np.ndarray) -> dict[str, Any]:
+    figures = retrieval_metrics(ranking, topics)
+    figures["error"] = 1 - figures["recall_at_1"]
+    figures["error_left_at_80"] = figures["error_at_80"] / max(figures["error"], 1e-9)
+    figures["groups"] = len(set(topics))
+    for name, where in (("echo", echo), ("no_echo", ~echo)):
+        if where.any():
+            figures[name] = float(ranking.hit[where].mean())
+    return figures
+
+
+def _general(adapted: Matcher, embeddings: TextEmbeddings) -> dict[str, float]:
+    """Spearman correlation of cosine and grade on the general sentence pairs, with the embeddings
+    as they are (`before`; the encoder is frozen, so they are never changed) and moved by the
+    adapter of the questions (`after`)."""
+    pairs = similarity_pairs()
+    first, _ = embeddings.of([a for a, _, _ in pairs])
+    second, _ = embeddings.of([b for _, b, _ in pairs])
+    grades = [grade for _, _, grade in pairs]
+    assert adapted.adapter is not None
+    moved = [adapted.adapter.questions(x) for x in (first, second)]
+    before, after = (
+        float(spearmanr((a * b).sum(1), grades).statistic) for a, b in ((first, second), moved)
+    )
+    return {"before": before, "after": after, "drop": before - after}

@@ -1,0 +1,104 @@
+"""`regraft bench medical` on a small pack of made-up questions, with the embedded encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from regraft.bench.cell import chosen
+from regraft.bench.medical import cells
+from regraft.bench.medical_pack import consumers, drawn, of_rows, rows_of
+from regraft.bench.methods import answer_retrieval
+from regraft.bench.prepared import Prepared
+from regraft.bench.rows import row_of
+from regraft.bench.worker import Job, recipe_of
+from regraft.errors import UserError
+
+TOPICS = [
+    "asthma", "gout", "measles", "anemia", "eczema", "malaria", "cataract", "migraine", "rickets",
+    "scurvy", "tetanus", "mumps", "rabies", "lupus", "psoriasis", "cholera",
+]  # fmt: skip
+INTENTS = {
+    "symptoms": ("What are the symptoms of {} ?", "People with {} feel unwell, tired and sore."),
+    "treatment": ("What are the treatments for {} ?", "How is {} treated? By tablets."),
+    "causes": ("What causes {} ?", "Some get {} from their parents or from germs."),
+    "outlook": ("What is the outlook for {} ?", "Most people with {} live long and well."),
+}
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("medical")
+    rows = [
+        {"question": q.format(t), "answer": a.format(t), "intent": intent, "focus": t}
+        for t in TOPICS
+        for intent, (q, a) in INTENTS.items()
+    ]
+    medication = [
+        {"qid": str(i), "question": f"how much {drug}", "answer": f"Take one {drug} a day."}
+        for i, drug in enumerate(["aspirin", "insulin", "codeine"])
+    ]
+    liveqa = [
+        {"qid": "1", "question": "is my mole bad", "reference_answers": ["See a doctor.", "Moles"]},
+        {"qid": "2", "question": "nobody answered this", "reference_answers": []},
+        {"qid": "3", "question": "are lentils good", "reference_answers": ["Lentils are good."]},
+    ]
+    for name, written in (
+        ("medquad", rows),
+        ("medicationqa_consumer_questions", medication),
+        ("liveqa_med_consumer_questions", liveqa),
+    ):
+        lines = "\n".join(json.dumps(row) for row in written)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def test_no_topic_is_on_two_sides(pack: Path) -> None:
+    split = drawn(rows_of(pack, "medquad"), seed=3)
+    topics = [{row["focus"] for row in rows} for rows in split.values()]
+    assert sum(map(len, topics)) == len(set().union(*topics))
+    assert [len(split[name]) for name in ("test", "train", "val")] == [32, 16, 16]
+
+
+def test_answers_of_consumers_join_the_passages(pack: Path) -> None:
+    found = consumers(pack, "liveqa", ["Moles", "Something else"])
+    assert found.questions == ["is my mole bad", "are lentils good"]
+    assert found.passages == ["Moles", "Something else", "See a doctor.", "Lentils are good."]
+    assert found.right == [[2, 0], [3]]
+
+
+def test_equal_answers_are_one_passage(pack: Path) -> None:
+    row = {"question": "a", "answer": "same", "intent": "x", "focus": "t"}
+    assert of_rows([row, row]).right == [[0], [0]]
+
+
+def test_every_cell_is_measured(pack: Path, tmp_path: Path) -> None:
+    wanted = cells(pack, tmp_path / "cache")
+    first = wanted[0]
+    job = Job(first.method, first.options, first.overrides, 0, tmp_path, tmp_path, tmp_path / "log")
+    prepared = Prepared(recipe_of(job), tmp_path, tmp_path)
+    figures = answer_retrieval.measure(prepared, **first.options)
+    rows = [row_of(cell, [{"figures": figures, "cpu": prepared.cpu}]) for cell in wanted
+            if cell.method == first.method]  # fmt: skip
+    by_name = {row["cell"]: row["mean"] for row in rows}
+    assert all(0 <= by_name[f"medquad / recall_at_1 / {name}"] <= 1 for name in ("bm25", "adapted"))
+    assert by_name["medquad / recall_at_1 / adapted"] > by_name["medquad / recall_at_1 / bm25"]
+    assert rows[0]["cpu_seconds"] > 0
+    kept = (tmp_path / "cache" / "minilm-256.npz").stat().st_mtime_ns
+    again = answer_retrieval.measure(Prepared(recipe_of(job), tmp_path, tmp_path), **first.options)
+    assert again == figures
+    assert (tmp_path / "cache" / "minilm-256.npz").stat().st_mtime_ns == kept
+
+
+def test_a_missing_pack_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="questions of the bench"):
+        rows_of(tmp_path, "medquad")
+
+
+def test_cells_are_selected_by_name(pack: Path, tmp_path: Path) -> None:
+    found = chosen(cells(pack, tmp_path), ["liveqa / recall_at_1 / *"])
+    assert [cell.name.split(" / ")[2] for cell in found] == [
+        "zero_shot", "bm25", "plain_fusion", "adapted",
+    ]  # fmt: skip
