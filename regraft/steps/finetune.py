@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +92,7 @@ def _finetune(
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
-    from regraft.steps.workspace import common_work_dir, digest
+    from regraft.steps.workspace import digest
     from regraft.tasks import task_module
     from regraft.training import processes
     from regraft.training.examples import split_of
@@ -119,7 +121,7 @@ def _finetune(
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     data = _data(module, encoder, rows, model.classes, Path(features), options, seed)
     with (
-        common_work_dir(
+        _common_work_dir(
             "finetune",
             manifest=digest(manifest),
             options=options | {"processes": 1},  # any number of them continues what was begun
@@ -187,6 +189,19 @@ def _refuse_mixing(encoder: BlockwiseEncoder, options: dict[str, Any]) -> None:
             got=", ".join(str(options[name]) for name in given),
             expected="0: the mean of two texts is no text",
         )
+
+
+@contextmanager
+def _common_work_dir(step: str, **inputs: Any) -> Iterator[Path]:
+    """`work_dir` of several processes that work together: the first one holds it for all."""
+    from regraft.steps.workspace import work_dir
+    from regraft.training import processes
+
+    if not processes.is_first():
+        yield Path(processes.agreed(""))
+        return
+    with work_dir(step, **inputs) as folder:
+        yield Path(processes.agreed(str(folder)))
 
 
 def _shifted(shift: str | Path | None) -> bool:

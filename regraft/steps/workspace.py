@@ -52,18 +52,6 @@ def work_dir(step: str, **inputs: Any) -> Iterator[Path]:
         _remove(folder)
 
 
-@contextmanager
-def common_work_dir(step: str, **inputs: Any) -> Iterator[Path]:
-    """`work_dir` of several processes that work together: the first one holds it for all."""
-    from regraft.training import processes
-
-    if not processes.is_first():
-        yield Path(processes.agreed(""))
-        return
-    with work_dir(step, **inputs) as folder:
-        yield Path(processes.agreed(str(folder)))
-
-
 def _remove(folder: Path) -> None:
     """Under another name first, so that a kill half-way leaves nothing that looks like work."""
     done = folder.with_name(f"{folder.name}.done")
