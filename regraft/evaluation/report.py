@@ -21,6 +21,7 @@ SECTIONS = {
     "reliability": "Can the confidence be trusted?",
     "slices": "Where it is weak",
     "mistakes": "Worst mistakes",
+    "answering": "Answers and silence",
     "choices": "Choices",
     "learning": "Learning curves",
     "distillation": "Teacher and student",
@@ -50,6 +51,7 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
     - slices {rows, overall}
     - mistakes {examples, total, count}; an example is {id, true, predicted, confidence,
       true_probability} with one of thumbnail (data URI), text, html (trusted markup)
+    - answering {retrieval, abstention, dialogues} (`evaluation.assistant`)
     - choices {adaptation, strategy, stages, forgetting} (`choices.choices`)
     - learning [{name, history (history.json)}]
     - distillation {rows, retention, speedup, shrinkage}

@@ -54,6 +54,7 @@ def evaluate(
     from regraft.evaluation.examples import show_examples
     from regraft.evaluation.model_card import write_model_card
     from regraft.evaluation.report import write_report
+    from regraft.steps.answers import answer_metrics, has_answers
     from regraft.steps.hardware import use_threads
     from regraft.steps.measuring import (
         answers_from,
@@ -137,6 +138,11 @@ def evaluate(
         card={"backbone": _read(Path(features, "backbone", "backbone.json"))["architecture"]},
         seed=seed,
     )
+    if has_answers(test):
+        with modelling():
+            answered = answer_metrics(Path(teacher), test, seed=seed)
+        content["answering"] = answered
+        metrics["teacher"] |= {k: v for k, v in answered.items() if k != "dialogues"}
     _write(out / "metrics.json", metrics)
     _write(out / "content.json", content)
     write_report(out / "report.html", content)

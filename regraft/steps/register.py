@@ -42,6 +42,7 @@ def register_model(
     from regraft.registry import fresh_process
     from regraft.registry.decision import register
     from regraft.registry.runs import log_pipeline_run
+    from regraft.tasks import INPUTS, PACKAGES
 
     gate, recipe = typed(GateOptions, gate), typed(Recipe, recipe)
     out, evaluated = Path(out_dir), Path(evaluation)
@@ -70,6 +71,7 @@ def register_model(
             (_written(out / "recipe.json", recipe), "recipe"),
         ],
     )
+    input_name, input_example = INPUTS[recipe["task"]]
     decision = register(
         name=name,
         model_folder=folder,
@@ -93,6 +95,9 @@ def register_model(
         code_version=versions["code_version"],
         data_version=versions["data_version"],
         triggered_by=triggered_by,
+        input_name=input_name,
+        input_example=input_example,
+        packages=sorted({"numpy", "pandas", "safetensors", *PACKAGES[recipe["task"]]}),
     )
     decision["served"] = served
     content = with_outcome(

@@ -88,7 +88,7 @@ class Bm25:
         """Write bm25.npz and vocabulary.json."""
         folder.mkdir(parents=True, exist_ok=True)
         sparse.save_npz(folder / "bm25.npz", self.weights)
-        np.save(folder / "bm25_highest.npy", self.highest)
+        np.savez(folder / "bm25_highest.npz", highest=self.highest)
         (folder / "vocabulary.json").write_text(json.dumps(list(self.vocabulary)), encoding="utf-8")
 
     @staticmethod
@@ -98,7 +98,7 @@ class Bm25:
         return Bm25(
             {word: i for i, word in enumerate(listed)},
             sparse.csr_matrix(sparse.load_npz(folder / "bm25.npz")),
-            np.load(folder / "bm25_highest.npy"),
+            np.load(folder / "bm25_highest.npz")["highest"],
         )
 
 

@@ -132,5 +132,8 @@ def predictor(model: Classifier) -> TextPredictor:
 
 
 def load(folder: Path) -> TextPredictor:
-    """The predictor of a saved model."""
-    return TextPredictor(load_classifier(folder))
+    """The predictor of a saved model, with its assistant where it has one."""
+    from regraft.tasks.assistant.assistant import Assistant
+
+    assistant = Assistant.load(folder) if (folder / "assistant.json").is_file() else None
+    return TextPredictor(load_classifier(folder), assistant)

@@ -95,7 +95,7 @@ class Retriever:
         """Write encoder, passages, vectors and index."""
         self.encoder.save(folder / "encoder")
         self.bm25.save(folder)
-        np.save(folder / "vectors.npy", self.vectors)
+        np.savez(folder / "vectors.npz", vectors=self.vectors)
         lines = [json.dumps(asdict(passage)) for passage in self.passages]
         (folder / "passages.jsonl").write_text("\n".join(lines), encoding="utf-8")
         self.matcher.save(folder / _MATCHER)
@@ -111,7 +111,7 @@ class Retriever:
         return cls(
             encoder,
             [Passage(**json.loads(line)) for line in lines],
-            vectors=np.load(folder / "vectors.npy"),
+            vectors=np.load(folder / "vectors.npz")["vectors"],
             bm25=Bm25.load(folder),
             matcher=Matcher.load(folder / _MATCHER),
         )

@@ -1,0 +1,115 @@
+"""Where questions come with answers: the model learns to find them, and when to stay silent.
+
+A retriever over all answers is adapted on training questions, thresholds are fitted on validation
+questions, and both are measured on test questions, whose topics neither has seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.progress import note
+
+_MOST_PAIRS = 1000
+_MOST_MEASURED = 200
+_FEWEST_VALIDATION = 20
+
+
+def has_answers(rows: pd.DataFrame) -> bool:
+    """Whether the examples of a manifest carry answers."""
+    return "answer" in rows and bool((rows["answer"] != "").any())
+
+
+def passages_of(rows: pd.DataFrame) -> tuple[list[Any], dict[str, int]]:
+    """The different answers of a manifest as passages, and the number of each by its text."""
+    from regraft.tasks.retriever import Passage
+
+    answered = rows[rows["answer"] != ""].drop_duplicates("answer")
+    passages = [
+        Passage(row.id, row.answer, row.text, row.topic, row.label or "", row.source)
+        for row in answered.itertuples()
+    ]
+    return passages, {passage.text: number for number, passage in enumerate(passages)}
+
+
+def write_assistant(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> None:
+    """Write retriever/ and assistant.json into a model folder.
+
+    `features` is the folder of that step: passages are found by the encoder as it was pre-trained,
+    because one that is tuned to intents forgets what a text is about. Without 20 validation
+    questions no threshold can be fitted: nothing is written, and that is said.
+    """
+    from regraft.backbones.encoder import load_encoder
+    from regraft.backbones.transformer import TransformerEncoder
+    from regraft.tasks.assistant.fitting import fit_assistant
+    from regraft.tasks.retriever import Retriever
+
+    answered = rows[(rows["answer"] != "") & rows["label"].notna()]
+    validation = answered[answered["split"] == "val"]
+    if len(validation) < _FEWEST_VALIDATION:
+        note(
+            f"{len(validation)} validation questions with an answer, fewer than "
+            f"{_FEWEST_VALIDATION}: no assistant is made"
+        )
+        return
+    encoder = load_encoder(features / "backbone")
+    assert isinstance(encoder, TransformerEncoder)
+    passages, numbers = passages_of(rows)
+    matcher = _matcher(encoder, answered[answered["split"] == "train"], seed)
+    retriever = Retriever(encoder, passages, matcher=matcher)
+    relevant = [[numbers[answer]] for answer in validation["answer"]]
+    fit_assistant(retriever, validation["text"].tolist(), relevant).save(folder)
+
+
+def _matcher(encoder: Any, train: pd.DataFrame, seed: int) -> Any:
+    from regraft.backbones.transformer import embed_texts
+    from regraft.training.retrieval import Pairs, fit_matcher
+
+    chosen = train.sample(min(len(train), _MOST_PAIRS), random_state=seed).sort_index()
+    texts = chosen["answer"].drop_duplicates().tolist()
+    places = {text: number for number, text in enumerate(texts)}
+    questions = chosen["text"].tolist()
+    return fit_matcher(
+        Pairs(
+            questions,
+            texts,
+            embed_texts(encoder, questions),
+            embed_texts(encoder, texts),
+            np.array([places[answer] for answer in chosen["answer"]]),
+            pd.factorize(chosen["label"], sort=True)[0],
+            chosen["group"].tolist(),
+        ),
+        seed=seed,
+    )
+
+
+def answer_metrics(folder: Path, test: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+    """Of the assistant in a model folder on the test questions that have an answer: {"retrieval",
+    "abstention", "answers", "robustness", "dialogues"}; {} where there is none."""
+    from regraft.evaluation.assistant import assistant_metrics
+    from regraft.evaluation.retrieval import rank_passages, retrieval_metrics
+    from regraft.tasks.assistant.assistant import Assistant
+    from regraft.tasks.retriever import Retriever
+
+    if not (folder / "assistant.json").is_file():
+        return {}
+    assistant, retriever = Assistant.load(folder), Retriever.load(folder / "retriever")
+    numbers = {passage.text: number for number, passage in enumerate(retriever.passages)}
+    asked = test[test["answer"].isin(list(numbers))]
+    relevant = [[numbers[answer]] for answer in asked["answer"]]
+    ranking = rank_passages(retriever.scores(asked["text"].tolist()), relevant)
+    few = list(range(0, len(asked), max(1, -(-len(asked) // _MOST_MEASURED))))
+    return {
+        "retrieval": retrieval_metrics(ranking, asked["group"].to_numpy()),
+        **assistant_metrics(
+            assistant,
+            asked["text"].iloc[few].tolist(),
+            [relevant[place] for place in few],
+            asked["answer"].iloc[few].tolist(),
+            seed=seed,
+        ),
+    }
