@@ -80,10 +80,13 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _named(table: Path) -> Iterator[tuple[str, Path]]:
-    from regraft.data.tables import read_table
+    from regraft.data.tables import listing_of, raw_table
 
     yield "", table
-    listing = read_table(table, domains=[])
+    raw = raw_table(table)
+    if "path" not in raw:  # a table of questions holds its examples itself
+        return
+    listing = listing_of(raw, table, domains=[])
     for example, path in {*zip(listing["id"], listing["path"], strict=True)}:
         yield example, Path(path)
 

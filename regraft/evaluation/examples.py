@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Show = Callable[[str], dict[str, str]]
 
 _PIXELS = 160
+_CHARACTERS = 600
 _LARGEST_THUMBNAIL = 14_000
 
 
@@ -41,6 +42,21 @@ def show_examples(open_example: Callable[[str], Image.Image | str]) -> Show:
             return {"text": f"the example cannot be opened any more: {error}"}
 
     return show
+
+
+def open_file(path: str) -> Image.Image | str:
+    """The image or text in a file whose kind nothing says. Raises OSError: it is neither."""
+    from pathlib import Path
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        try:
+            return Path(path).read_text(encoding="utf-8")[:_CHARACTERS]
+        except UnicodeDecodeError as error:
+            raise OSError("neither an image nor a text") from error
 
 
 def thumbnail(image: Image.Image, pixels: int = _PIXELS) -> str:

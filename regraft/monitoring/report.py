@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from regraft.evaluation.charts import shift_overlay
-from regraft.evaluation.examples import show_examples
+from regraft.evaluation.examples import open_file, show_examples
 from regraft.evaluation.report import template, write_atomically
 from regraft.monitoring import charts
 from regraft.monitoring.baseline import Baseline, Part
@@ -97,12 +97,10 @@ def _shares(sample: Sample, classes: Sequence[str]) -> list[float]:
 
 
 def _least_alike(window: Sample, scores: Any) -> list[dict[str, Any]]:
-    """The inputs that stand out most, as pictures where they were kept."""
-    from PIL import Image
-
+    """The inputs that stand out most, as pictures or texts where they were kept."""
     if "input_path" not in window.rows:
         return []
-    show = show_examples(Image.open)
+    show = show_examples(open_file)
     order = [k for k in np.argsort(-scores, kind="stable") if np.isfinite(scores[k])]
     kept = [k for k in order if Path(str(window.rows["input_path"].iloc[k])).is_file()]
     return [

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.files import is_ignored
+from regraft.data.questions import list_questions
 from regraft.data.readers import class_name
-from regraft.data.tables import TABLE_SUFFIXES, read_table
+from regraft.data.tables import TABLE_SUFFIXES, listing_of, raw_table
 from regraft.errors import UserError
 from regraft.monitoring.samples import PROBABILITY, STATISTIC, Array, Sample
 from regraft.monitoring.state import State
 from regraft.progress import note
+from regraft.registry.store import home
 
 Window = Sample
 """A window is a sample of live answers, in the order in which they were given."""
@@ -81,8 +83,9 @@ def from_files(path: str | Path, predictor: Answering, *, version: str) -> Windo
     """One window of everything at `path`, answered by the champion.
 
     A folder of class folders (their names are the truth where the champion knows any of them), a
-    flat folder, or a CSV/JSONL table with the columns path and label (empty where unknown). Files
-    that cannot be read are left out and named. Raises UserError if nothing is left.
+    flat folder, or a CSV/JSONL table with the columns path and label, or question and intent (empty
+    where unknown). Files that cannot be read are left out and named. Raises UserError if nothing is
+    left.
     """
     files = _listed(Path(path), set(predictor.classes))
     described = [_described(predictor, Path(path)) for path in files["path"]]
@@ -114,6 +117,15 @@ def from_files(path: str | Path, predictor: Answering, *, version: str) -> Windo
     return Sample(rows, np.asarray(embeddings, np.float32), str(path))
 
 
+def _table(path: Path) -> pd.DataFrame:
+    """A table that names files, or one of questions, which become files."""
+    raw = raw_table(path)
+    if "path" in raw or "question" not in raw:
+        return listing_of(raw, path, domains=[])
+    store = (home() / "texts").resolve()
+    return list_questions(path, store=store, source_domain="", target_domain="", classes=[])
+
+
 def _columns(prefix: str, values: Iterable[dict[str, float]]) -> dict[str, pd.Series]:
     table = pd.DataFrame(list(values))
     return {f"{prefix}{name}": table[name] for name in table.columns}
@@ -134,7 +146,7 @@ def _digest(path: Path) -> str:
 def _listed(path: Path, classes: set[str]) -> pd.DataFrame:
     """Columns id, path, truth."""
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        table = read_table(path.resolve(), domains=[])
+        table = _table(path.resolve())
         table = table[table["reason"] == ""]
         return table.rename(columns={"label": "truth"})[["id", "path", "truth"]]
     if not path.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ def export(
     file = Path(file)
     with _model_folder(reference) as folder, tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
+        _refuse_what_is_no_image_model(folder)
         model = task.load_model(folder)
         photos = _photos(reference, images, manifest, work, model.classes, int8=int8)
         pixels = _pixels(model, photos.checked)
@@ -92,6 +94,18 @@ def export(
         "labelled": photos.labels is not None,
         **report,
     }
+
+
+def _refuse_what_is_no_image_model(folder: Path) -> None:
+    kind = json.loads((folder / "model.json").read_text(encoding="utf-8"))["task"]
+    if kind != "image_classification":
+        raise UserError(
+            "only image classifiers are exported",
+            where=str(folder),
+            got=kind,
+            expected="image_classification",
+            fix="serve the model with regraft serve",
+        )
 
 
 @contextmanager

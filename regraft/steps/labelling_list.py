@@ -62,14 +62,9 @@ def _write_page(table: pd.DataFrame, out: Path) -> None:
 
 
 def _figure(row: dict[Any, Any]) -> str:
-    from regraft.data.images import open_rgb
-    from regraft.errors import UserError
-    from regraft.evaluation.examples import show_examples
+    from regraft.evaluation.examples import open_file, show_examples
 
-    try:
-        shown = show_examples(open_rgb)(str(row["path"]))
-    except UserError as error:
-        shown = {"text": error.what}
+    shown = show_examples(open_file)(str(row["path"]))
     picture = (
         f'<img alt="" src="{shown["thumbnail"]}">'
         if "thumbnail" in shown

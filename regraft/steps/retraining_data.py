@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ SOURCE, LIVE = "training", "live"
 """Names of the two domains where the recipe has none."""
 RESULT, TABLE = "data.json", "table.csv"
 _NAMED = 5
+
+_OF_QUESTIONS = ("answer", "topic", "source")
 
 
 def retraining_data(
@@ -84,6 +87,7 @@ def _old_rows(name: str, domains: dict[str, str], options: dict[str, Any]) -> pd
         over = training.groupby(["domain", "label"]).cumcount() >= options["replay_per_class"]
         manifest = manifest.drop(index=training.index[over])
     kept = ["sha256", "path", "label", "domain", "split", "group", "perceptual_hash"]
+    kept += [name for name in _OF_QUESTIONS if name in manifest]
     return manifest[[*kept, *(PREFIX + task for task in task_names(manifest.columns))]]
 
 
@@ -172,14 +176,26 @@ def _like_training(found: pd.DataFrame, old: pd.DataFrame, options: dict[str, An
     """sha256 of labelled examples that show a scene which the champion trained on."""
     from regraft.data.duplicates import near_duplicate_pairs
     from regraft.data.images import inspect_image
+    from regraft.data.texts import inspect_text
 
     labelled = found[found["label"].notna()]
     data = options["data"]
-    bounds = {"max_pixels": data["max_image_pixels"], "min_side": data["min_image_side"]}
-    facts = [inspect_image(Path(path), **bounds) for path in labelled["path"]]
+    if options["task"] == "question_answering":
+        distance, inspect = (
+            0,
+            partial(inspect_text, max_characters=data["max_characters"], language=data["language"]),
+        )
+    else:
+        distance, inspect = (
+            data["near_duplicate_distance"],
+            partial(
+                inspect_image, max_pixels=data["max_image_pixels"], min_side=data["min_image_side"]
+            ),
+        )
+    facts = [inspect(Path(path)) for path in labelled["path"]]
     own = [str(fact.get("perceptual_hash", "")) for fact in facts]
     trained = old.loc[old["split"] != "test", "perceptual_hash"].tolist()
-    pairs = near_duplicate_pairs([*trained, *own], data["near_duplicate_distance"])
+    pairs = near_duplicate_pairs([*trained, *own], distance)
     across = pairs[(pairs[:, 0] < len(trained)) & (pairs[:, 1] >= len(trained))]
     return set(labelled["sha256"].iloc[across[:, 1] - len(trained)])
 
@@ -224,7 +240,16 @@ def _without_replaced(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 def _write_table(table: pd.DataFrame, path: Path, data: dict[str, Any]) -> None:
     tasks = data["auxiliary_labels"]
-    columns = ["path", "label", "domain", "split", "group", *(PREFIX + task for task in tasks)]
+    further = [name for name in _OF_QUESTIONS if name in table]
+    columns = [
+        "path",
+        "label",
+        "domain",
+        "split",
+        "group",
+        *further,
+        *(PREFIX + task for task in tasks),
+    ]
     text = table.reindex(columns=columns).rename(columns=lambda name: name.removeprefix(PREFIX))
     atomic_write(path, lambda temporary: text.to_csv(temporary, index=False))
 
