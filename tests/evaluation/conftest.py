@@ -82,7 +82,17 @@ def synthetic_content(
                 "versions": {"python": "3.11.7", "torch": "2.9.0", "timm": "1.0.20"}},
         card={"backbone": "mobilenetv2_100 (ImageNet-1k)"},
         missing={"trained from scratch": "not asked for by the recipe"},
-    )  # fmt: skip
+    ) | {"answering": ANSWERING}  # fmt: skip
+
+
+_SHARES = {"count": 40, "answered": 0.9, "asked_back": 0.05, "abstained": 0.05}
+ANSWERING = {
+    "retrieval": {"count": 40, "recall_at_1": 0.8, "recall_at_5": 0.95, "mrr": 0.87, "ndcg": 0.9},
+    "abstention": {
+        "in_domain": _SHARES, "out_of_domain": _SHARES, "error_at_80": 0.1, "error_at_100": 0.2,
+    },
+    "dialogues": [{"turns": [{"asked": "What is <gout>?", "reply": "A disease [1]."}]}],
+}  # fmt: skip
 
 
 def domains(source: float, target: float) -> dict[str, Any]:
