@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regraft.data.questions import COLUMNS
 from regraft.progress import note
 
 _MOST_PAIRS = 1000
@@ -20,8 +21,8 @@ _FEWEST_VALIDATION = 20
 
 
 def has_answers(rows: pd.DataFrame) -> bool:
-    """Whether the examples of a manifest carry answers."""
-    return "answer" in rows and bool((rows["answer"] != "").any())
+    """Whether the examples of a manifest are questions that carry answers."""
+    return {*COLUMNS} <= {*rows.columns} and bool((rows["answer"] != "").any())
 
 
 def passages_of(rows: pd.DataFrame) -> tuple[list[Any], dict[str, int]]:
