@@ -71,14 +71,17 @@ def run_training(
     with claimed(out_dir) as records:
         task = run_pipeline(pipeline, arguments, out_dir, records, len(steps), cached=cached,
                             containers=containers)  # fmt: skip
+        rows = step_table(records, steps)
+        # containers are no children of this process
+        outside = sum(row["cpu_seconds"] for row in rows) if containers else 0.0
         summary = {
             "recipe": recipe.name,
             "code_version": arguments["code_version"],
             "data_version": arguments["data_version"],
             **_outputs(task, out_dir),
-            "steps": step_table(records, steps),
+            "steps": rows,
             "seconds": round(time.time() - started, 2),
-            "cpu_seconds": round(cpu_seconds() - cpu_before, 2),
+            "cpu_seconds": round(cpu_seconds() - cpu_before + outside, 2),
         }
         (out_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     return summary

@@ -94,5 +94,6 @@ def test_what_a_container_costs(in_containers: Run, in_processes: Run) -> None:
     measured(f"container's overhead per step: {overhead:.2f} s beyond imports and work")
     for name, run in (("processes", in_processes), ("containers", in_containers)):
         cpu = sum(step["cpu_seconds"] for step in run.summary["steps"])
+        assert run.summary["cpu_seconds"] >= cpu
         measured(f"run in {name:<10} {run.summary['seconds']:.0f} s, {cpu:.0f} CPU s in its steps")
     assert 0 < overhead < 10
