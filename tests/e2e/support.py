@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,20 @@ def write_recipe(path: Path, photos: Path, **sections: Any) -> Path:
 
 
 class Project:
-    """A folder with photos, a recipe, a home and the output folders of runs."""
+    """A folder with photos, a recipe, a home and the output folders of runs; `environment` says
+    where the registry is, if not in the home."""
 
-    def __init__(self, folder: Path, *, home: Path | None = None, per_class: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        home: Path | None = None,
+        per_class: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.home = home or folder / "home"
+        self.environment = environment or {}
         self.photos = write_photos(folder / "photos", per_class or IMAGES_PER_CLASS)
         self.recipe = write_recipe(folder / "tiny.yaml", self.photos)
 
@@ -130,6 +139,7 @@ class Command:
         }
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "REGRAFT_STEP_RECORDS"):
             environment.pop(name, None)
+        environment |= project.environment
         self.process = subprocess.Popen(
             [sys.executable, "-m", "regraft.cli.main", *arguments],
             cwd=project.folder,
