@@ -21,7 +21,7 @@ from torch import nn
 
 from regraft.backbones.motion_autoencoder import MotionAutoencoder, at_phases
 from regraft.training.motion_pretraining import motion_loss, schedule_of, take_step
-from regraft.training.spoken_words import Array, WordHead
+from regraft.training.spoken_words import Array
 
 SHARPNESS = 5.0
 """Per standard deviation of a word's scores: the best word leads by one or more, so it decides."""
@@ -48,12 +48,6 @@ class SignBridge(nn.Module):
     def signs(self, scores: Array) -> list[np.ndarray]:
         """The sign (frames, SIGN_DIM) of each spoken word, from its scores (n, words)."""
         return self.autoencoder.generate(self.memory(torch.from_numpy(scores).float()))
-
-    def spoken(
-        self, head: WordHead, features: Array, speakers: Array | None = None
-    ) -> list[np.ndarray]:
-        """The sign of each spoken word, from its features (n, dim); see `WordHead.answer`."""
-        return self.signs(head.answer(features, speakers))
 
 
 def fit_bridge(

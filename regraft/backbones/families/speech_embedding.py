@@ -21,9 +21,6 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 
 SAMPLE_RATE = 16_000
-LEAST_SAMPLES = 512 + 75 * 160
-"""76 frames, the receptive field of one vector."""
-
 _FULL_SCALE = 32768.0  # the front end reads 16-bit numbers
 _RANGE_DB = 80.0
 _WIDTHS = [24] * 3 + [48] * 4 + [72] * 4 + [96] * 8
@@ -68,8 +65,8 @@ class FrontEnd(nn.Module):
 
 
 class SpeechEmbedding(nn.Module):
-    """Waveforms (n, samples) in [-1, 1] at 16 kHz, at least `LEAST_SAMPLES`, to maps
-    (n, 96, vectors, 1) and their mean over time (n, 96).
+    """Waveforms (n, samples) in [-1, 1] at 16 kHz, at least 12,512 (76 frames, what
+    one vector sees), to maps (n, 96, vectors, 1) and their mean over time (n, 96).
 
     Raises ValueError for a classifier, which the published weights do not have.
     """
