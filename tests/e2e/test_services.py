@@ -16,6 +16,7 @@ from tests.e2e.support import Project, Result
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]  # several runs in one test
 _LONG = 1400.0
 NO_STUDENT = "distillation.enabled=false"
+HARDER = ("seed=0", NO_STUDENT, "gate.min_gain=0.01")  # only the registration is done again
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,30 @@ def test_a_wrong_password_is_one_clear_message(finished: Finished) -> None:
     assert "MLFLOW_TRACKING_USERNAME" in result.text
     assert "guessed" not in result.text
     assert "Traceback" not in result.text
+
+
+def test_a_database_that_crashes_in_the_middle_of_a_registration_costs_nothing(
+    finished: Finished,
+) -> None:
+    """PostgreSQL is killed and comes back while the client tries again."""
+    services, machine = finished.services, finished.machines[0]
+    before = machine.history()
+    run = machine.start_run(*HARDER)
+    run.when(lambda: runs_in_registry(services, "regraft.status", "incomplete") > 0)
+    services.database.kill()
+    services.database.start()
+    result = run.wait(_LONG)
+    assert "Traceback" not in result.text
+    if result.code:  # the client gave up sooner than the database was back
+        assert result.code == 2, result.text
+        assert "run the same command again" in result.text
+        machine.run(*HARDER)
+    now = machine.history()
+    assert now[:-1] == before
+    assert now[-1]["state"] == "done"
+    assert {step["name"] for step in machine.summary()["steps"] if not step["cached"]} == {
+        "registration"
+    }
 
 
 def test_a_backup_brings_registry_and_ledger_back(finished: Finished, tmp_path: Path) -> None:
