@@ -47,7 +47,7 @@ def test_the_registry_outside_knows_the_champion(in_containers: Run) -> None:
     result = in_containers.project.call("history", NAME, "--json")
     assert result.code == 0, result.text
     (entry,) = json.loads(result.output)
-    assert str(entry["version"]) == "1"
+    assert (entry["outcome"], entry["candidate_version"]) == ("first", "1")
 
 
 def test_the_same_recipe_gives_the_same_metrics(in_containers: Run, in_processes: Run) -> None:
