@@ -30,10 +30,8 @@ def passages_of(rows: pd.DataFrame) -> tuple[list[Any], dict[str, int]]:
     from regraft.tasks.retriever import Passage
 
     answered = rows[rows["answer"] != ""].drop_duplicates("answer")
-    passages = [
-        Passage(row.id, row.answer, row.text, row.topic, row.label or "", row.source)
-        for row in answered.itertuples()
-    ]
+    columns = ["id", "answer", "text", "topic", "label", "source"]
+    passages = [Passage(*map(str, row)) for row in answered[columns].fillna("").to_numpy()]
     return passages, {passage.text: number for number, passage in enumerate(passages)}
 
 
@@ -103,13 +101,13 @@ def answer_metrics(folder: Path, test: pd.DataFrame, *, seed: int) -> dict[str, 
     asked = test[test["answer"].isin(list(numbers))]
     relevant = [[numbers[answer]] for answer in asked["answer"]]
     ranking = rank_passages(retriever.scores(asked["text"].tolist()), relevant)
-    few = list(range(0, len(asked), max(1, -(-len(asked) // _MOST_MEASURED))))
+    few = slice(None, None, max(1, -(-len(asked) // _MOST_MEASURED)))
     return {
         "retrieval": retrieval_metrics(ranking, asked["group"].to_numpy()),
         **assistant_metrics(
             assistant,
             asked["text"].iloc[few].tolist(),
-            [relevant[place] for place in few],
+            relevant[few],
             asked["answer"].iloc[few].tolist(),
             seed=seed,
         ),
