@@ -23,6 +23,8 @@ _WORDS = {
     ya yo""",
     "it": """a al alla anche che chi come con cosa da dei del della delle di e è gli ha ho i il in
     io la le lo ma mi mio nel nella non o per perché più quali quando se si sono su sul un una""",
+    "nl": """aan bij dat de deze die dit een en er geen heb het hoe ik kan met mijn moet naar niet
+    om ook te uit van voor waar waarom wanneer welke wie word wordt zijn""",
     "pt": """a ao as com como da das de do dos e é ela ele em essa esse está eu há isso mais mas me
     meu minha na não no nos o os ou para pela pelo por porque quais qual quando que se sem são um
     uma""",

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from regraft.data.language import language_of
 from regraft.errors import UserError
 from regraft.tasks.assistant.composition import Quoted, compose
 from regraft.tasks.assistant.confidence import (
@@ -24,7 +25,6 @@ from regraft.tasks.assistant.confidence import (
 from regraft.tasks.assistant.dialogue import Resolved, Topics, resolve
 from regraft.tasks.assistant.instructions import without_instructions
 from regraft.tasks.assistant.knowledge import Hit, Retriever
-from regraft.tasks.assistant.language import is_english
 from regraft.tasks.assistant.replies import (
     EXTRACTIVE,
     NOTICE,
@@ -104,7 +104,7 @@ class Assistant:
             return _told(undecided(SAFETY, found.kind, found.reply), say)
         last = self.question(messages)
         own = without_instructions(last)
-        if not is_english(own):
+        if language_of(own) not in ("en", ""):
             return _told(self._silent("language", question=own), say)
         if not words(own):
             reason = "instructions" if words(last) else "unknown"
