@@ -1,4 +1,4 @@
-"""The embedded question set: general health knowledge in plain words, 30 topics times 12 intents.
+"""The embedded question set: general health knowledge in plain words, 32 topics times 12 intents.
 
 Written for this project; general information, not medical advice. Topics and answers stand in
 `health/*.yaml`, the ways to ask in `health/wordings.yaml`. Every answer is asked for twice: in the
