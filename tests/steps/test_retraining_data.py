@@ -20,6 +20,7 @@ from regraft.monitoring.new_examples import new_examples
 from regraft.monitoring.retrainings import begin, folder_of
 from regraft.recipe import Recipe
 from regraft.steps.retraining_data import retraining_data
+from regraft.steps.validate_data import validate_data
 from tests.data.conftest import make_photo
 from tests.data.test_validation import OPTIONS
 from tests.registry.support import log_run, register, write_model
@@ -108,6 +109,10 @@ def new_rows(found: dict[str, Any]) -> pd.DataFrame:
     return table[table["domain"] == "live"].reset_index(drop=True)
 
 
+def validated(data: dict[str, Any], out: Path, *, seed: int) -> None:
+    validate_data(task="image_classification", data=data, seed=seed, out_dir=out)
+
+
 def test_old_examples_keep_their_split_and_new_ones_are_the_target(project: Path) -> None:
     found = prepared(project, window(project / "live", [(100 + n, None) for n in range(6)]))
     table = table_of(found)
@@ -142,8 +147,7 @@ def test_the_order_of_arrival_decides_which_labels_are_first(project: Path) -> N
 def test_the_table_passes_validation_with_every_pin_kept(project: Path) -> None:
     photos = [(100 + n, CLASSES[n % 2] if n < 10 else None) for n in range(20)]
     found = prepared(project, window(project / "live", photos))
-    data = dict(found["data"])
-    validate_images(Path(data.pop("root")), project / "again", **data, seed=3)
+    validated(found["data"], project / "again", seed=3)
     manifest = read_manifest(project / "again/manifest.parquet")
     assert (manifest["split"] == manifest["pinned"]).all()
     assert len(manifest) == 44
@@ -157,8 +161,7 @@ def test_what_shows_a_frozen_test_scene_never_trains(project: Path) -> None:
     alike = make_photo(seed).resize((60, 45))
     photos = [(100 + n, None) for n in range(9)] + [(alike, None)]
     found = prepared(project, window(project / "live", photos))
-    data = dict(found["data"])
-    validate_images(Path(data.pop("root")), project / "again", **data, seed=0)
+    validated(found["data"], project / "again", seed=0)
     manifest = read_manifest(project / "again/manifest.parquet").set_index("path")
     assert manifest["split"][str(project / "live/009.jpg")] == "unused"
     assert manifest["split"][tested["path"]] == "test"
@@ -183,8 +186,7 @@ def test_a_second_retraining_labels_what_was_unlabelled_and_does_not_test_it(
 ) -> None:
     rows = window(project / "live", [(100 + n, None) for n in range(6)])
     first = prepared(project, rows)
-    data = dict(first["data"])
-    validate_images(Path(data.pop("root")), project / "again", **data, seed=0)
+    validated(first["data"], project / "again", seed=0)
     run = log_run("k2", artifacts=[(project / "again/manifest.parquet", "data")])
     register("k2", write_model(project / "model2"), run_id=run)
     rows["truth"] = ["a", None, None, None, None, None]
@@ -217,8 +219,7 @@ def test_a_new_class_with_enough_labels_is_learned(project: Path) -> None:
     found = prepared(project, window(project / "live", photos))
     rows = new_rows(found)
     assert rows[rows["label"] == "rust"]["split"].tolist() == ["train", "test"] * 4
-    data = dict(found["data"])
-    validate_images(Path(data.pop("root")), project / "again", **data, seed=0)
+    validated(found["data"], project / "again", seed=0)
     manifest = read_manifest(project / "again/manifest.parquet")
     assert set(manifest["label"]) == {"a", "b", "rust"}
     assert found["recipe"]["data"]["target_labels_per_class"] == 1
