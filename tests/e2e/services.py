@@ -283,7 +283,7 @@ def _new(folder: Path) -> Path:
 
 
 def _let_through(folder: Path) -> None:
-    """Let another user reach the folder: pytest's own folders are closed to others."""
+    """Let another user reach the folder: temporary folders are closed to others."""
     for parent in folder.parents:
         if parent == Path(parent.root) or parent.stat().st_mode & 0o001:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,12 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    found = Services(tmp_path_factory.mktemp("services"))
-    yield found
-    found.stop()
+def services() -> Iterator[Services]:
+    """Not in a folder of pytest, which it closes to the other user that PostgreSQL runs as."""
+    with tempfile.TemporaryDirectory(prefix="regraft-services-") as folder:
+        found = Services(Path(folder))
+        yield found
+        found.stop()
 
 
 @pytest.fixture(scope="module")
