@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.errors import UserError
+from regraft.data.rejection import RejectedError, told_to_user
 
 DEFAULT_RATE = 16_000
 DEFAULT_MIN_SECONDS = 0.1
@@ -25,15 +25,6 @@ _CLIPPED = 0.999
 _CLIPPED_SHARE = 0.001
 _LOWEST_RATE = 4_000
 _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM")
-
-
-class AudioRejectedError(ValueError):
-    """A recording cannot be used: `reason` is a word for machines, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 def open_audio(
@@ -51,20 +42,10 @@ def open_audio(
     length is judged from the header, before memory is used).
     """
     where = str(source) if isinstance(source, str | Path) else "the given recording"
-    try:
+    expected = f"an intact WAV or FLAC file of {min_seconds:g} to {max_seconds:g} seconds"
+    with told_to_user("recording", where=where, expected=expected):
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         samples, own_rate, _ = _decode(data, max_seconds=max_seconds, min_seconds=min_seconds)
-    except AudioRejectedError as error:
-        raise UserError(
-            f"cannot use the recording ({error.reason})",
-            where=where,
-            got=error.detail,
-            expected=f"an intact WAV or FLAC file of {min_seconds:g} to {max_seconds:g} seconds",
-        ) from error
-    except OSError as error:
-        raise UserError(
-            "cannot read the recording", where=where, got=error.strerror or str(error)
-        ) from error
     return resampled(samples.mean(1), own_rate, rate)
 
 
@@ -93,7 +74,7 @@ def inspect_audio(path: Path, *, max_seconds: float, min_seconds: float) -> dict
     facts = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     try:
         samples, rate, mode = _decode(data, max_seconds=max_seconds, min_seconds=min_seconds)
-    except AudioRejectedError as error:
+    except RejectedError as error:
         return facts | {"reason": error.reason, "detail": error.detail}
     return facts | describe_audio(samples, rate) | {"mode": mode, "reason": "", "detail": ""}
 
@@ -124,7 +105,7 @@ def _decode(data: bytes, *, max_seconds: float, min_seconds: float) -> tuple[np.
     import soundfile
 
     if not data:
-        raise AudioRejectedError("empty_file", "there are no bytes")
+        raise RejectedError("empty_file", "there are no bytes")
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             _check_header(file, max_seconds=max_seconds, min_seconds=min_seconds)
@@ -134,7 +115,7 @@ def _decode(data: bytes, *, max_seconds: float, min_seconds: float) -> tuple[np.
     except soundfile.LibsndfileError as error:
         raise _unreadable(data, error) from error
     if len(samples) < promised:
-        raise AudioRejectedError(
+        raise RejectedError(
             "truncated", f"{len(samples):,} of {promised:,} samples could be decoded"
         )
     _check_samples(samples)
@@ -143,29 +124,29 @@ def _decode(data: bytes, *, max_seconds: float, min_seconds: float) -> tuple[np.
 
 def _check_header(file: Any, *, max_seconds: float, min_seconds: float) -> None:
     if file.samplerate < _LOWEST_RATE:
-        raise AudioRejectedError(
+        raise RejectedError(
             "corrupt", f"a rate of {file.samplerate} Hz, speech needs {_LOWEST_RATE:,}"
         )
     seconds = file.frames / file.samplerate
     if seconds > max_seconds:
-        raise AudioRejectedError(
+        raise RejectedError(
             "too_long", f"{seconds:,.1f} seconds, more than the {max_seconds:g} allowed"
         )
     if seconds < min_seconds:
-        raise AudioRejectedError(
+        raise RejectedError(
             "too_short", f"{file.frames} samples, {seconds:.3f} of at least {min_seconds:g} seconds"
         )
 
 
 def _check_samples(samples: np.ndarray) -> None:
     if not np.isfinite(samples).all():
-        raise AudioRejectedError("not_finite", "samples are NaN or infinite")
+        raise RejectedError("not_finite", "samples are NaN or infinite")
     moving = samples - samples.mean(0)  # a constant offset is no sound
     if float(np.sqrt(np.mean(moving**2))) < _SILENCE:
-        raise AudioRejectedError("silent", "quieter than -60 dB of full scale throughout")
+        raise RejectedError("silent", "quieter than -60 dB of full scale throughout")
 
 
-def _unreadable(data: bytes, error: Exception) -> AudioRejectedError:
+def _unreadable(data: bytes, error: Exception) -> RejectedError:
     if data.startswith(_MAGIC):
-        return AudioRejectedError("corrupt", f"the header or the content is damaged: {error}")
-    return AudioRejectedError("not_audio", "the content is not a recording")
+        return RejectedError("corrupt", f"the header or the content is damaged: {error}")
+    return RejectedError("not_audio", "the content is not a recording")

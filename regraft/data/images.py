@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageStat
 
-from regraft.errors import UserError
+from regraft.data.rejection import RejectedError, told_to_user
 
 DEFAULT_MAX_PIXELS = 50_000_000
 DEFAULT_MIN_SIDE = 32
@@ -54,15 +54,6 @@ _BLANK_STANDARD_DEVIATION = 1.0
 _SMALL_FILE_BYTES = 1024
 
 
-class ImageRejectedError(ValueError):
-    """A picture cannot be used: `reason` is a word for machines, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
 def open_rgb(
     source: str | Path | bytes | Image.Image, *, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> Image.Image:
@@ -75,23 +66,13 @@ def open_rgb(
     (judged from the header, before memory is used).
     """
     where = str(source) if isinstance(source, str | Path) else "the given picture"
-    try:
+    expected = f"an intact JPEG, PNG, WebP, TIFF or GIF of at most {max_pixels:,} pixels"
+    with told_to_user("picture", where=where, expected=expected):
         if isinstance(source, str | Path):
             with Path(source).open("rb") as file:
                 return _decode(file, max_pixels=max_pixels)[0]
         given = io.BytesIO(source) if isinstance(source, bytes) else source
         return _decode(given, max_pixels=max_pixels)[0]
-    except ImageRejectedError as error:
-        raise UserError(
-            f"cannot use the picture ({error.reason})",
-            where=where,
-            got=error.detail,
-            expected=f"an intact JPEG, PNG, WebP, TIFF or GIF of at most {max_pixels:,} pixels",
-        ) from error
-    except OSError as error:
-        raise UserError(
-            "cannot read the picture", where=where, got=error.strerror or str(error)
-        ) from error
 
 
 def inspect_image(path: Path, *, max_pixels: int, min_side: int) -> dict[str, Any]:
@@ -111,7 +92,7 @@ def inspect_image(path: Path, *, max_pixels: int, min_side: int) -> dict[str, An
         file.seek(0)
         try:
             return facts | _measure(path, file, facts["size"], max_pixels, min_side)
-        except ImageRejectedError as error:
+        except RejectedError as error:
             return facts | {"reason": error.reason, "detail": error.detail}
 
 
@@ -120,7 +101,7 @@ def _measure(
 ) -> dict[str, Any]:
     rgb, flags, mode = _decode(file, max_pixels=max_pixels, suffix=path.suffix.lower())
     if min(rgb.size) < min_side:
-        raise ImageRejectedError(
+        raise RejectedError(
             "too_small", f"{rgb.width}x{rgb.height} pixels, each side must be at least {min_side}"
         )
     grey = rgb.convert("L").resize(
@@ -152,10 +133,10 @@ def perceptual_hash(image: Image.Image) -> str:
 def _decode(
     source: IO[bytes] | Image.Image, *, max_pixels: int, suffix: str = ""
 ) -> tuple[Image.Image, list[str], str]:
-    """(upright RGB image, quality flags, mode as stored); raises ImageRejectedError."""
+    """(upright RGB image, quality flags, mode as stored); raises RejectedError."""
     image = source if isinstance(source, Image.Image) else _open(source)
     if image.width * image.height > max_pixels:
-        raise ImageRejectedError(
+        raise RejectedError(
             "too_many_pixels",
             f"{image.width:,}x{image.height:,} pixels, more than the {max_pixels:,} allowed",
         )
@@ -180,7 +161,7 @@ def _open(file: IO[bytes]) -> Image.Image:
     try:
         return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     except _BOMBS as error:  # only the header has been read
-        raise ImageRejectedError("too_many_pixels", str(error)) from error
+        raise RejectedError("too_many_pixels", str(error)) from error
     except Image.UnidentifiedImageError as error:
         file.seek(0)
         raise _unidentified(file.read(4)) from error
@@ -188,18 +169,18 @@ def _open(file: IO[bytes]) -> Image.Image:
         raise _damaged(error) from error
 
 
-def _unidentified(head: bytes) -> ImageRejectedError:
+def _unidentified(head: bytes) -> RejectedError:
     if not head:
-        return ImageRejectedError("empty_file", "there are no bytes")
+        return RejectedError("empty_file", "there are no bytes")
     if head.startswith(_MAGIC):
-        return ImageRejectedError("corrupt", "the header of the picture is damaged")
-    return ImageRejectedError("not_an_image", "the content is not a picture")
+        return RejectedError("corrupt", "the header of the picture is damaged")
+    return RejectedError("not_an_image", "the content is not a picture")
 
 
-def _damaged(error: BaseException) -> ImageRejectedError:
+def _damaged(error: BaseException) -> RejectedError:
     text = str(error) or type(error).__name__
     truncated = isinstance(error, EOFError) or "truncated" in text.lower()
-    return ImageRejectedError("truncated" if truncated else "corrupt", f"decoding stopped: {text}")
+    return RejectedError("truncated" if truncated else "corrupt", f"decoding stopped: {text}")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from regraft.data.files import atomic_write
+from regraft.data.rejection import RejectedError, told_to_user
 from regraft.data.skeleton import HAND_BONES, JOINTS, LEFT_HAND, RIGHT_HAND
-from regraft.errors import UserError
 
 DEFAULT_MAX_SECONDS = 60.0
 
@@ -32,15 +32,6 @@ _LEAST_HAND_SHARE = 0.3
 _FROZEN_SHARE = 0.5
 _EXPLODES = 8.0
 """A bone is longer than this many times its median: the tracker jumped."""
-
-
-class MotionRejectedError(ValueError):
-    """A motion cannot be used: `reason` is a word for machines, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -58,20 +49,10 @@ def open_motion(path: str | Path, *, max_seconds: float = DEFAULT_MAX_SECONDS) -
     finite, a frame rate that no camera has, or bones that explode.
     """
     path = Path(path)
-    try:
+    expected = "a .pose file with MediaPipe's body and hands, or an .npz with joints and fps"
+    with told_to_user("motion", where=str(path), expected=expected):
         motion = _decode(path.read_bytes())
         _check(motion, max_seconds=max_seconds)
-    except MotionRejectedError as error:
-        raise UserError(
-            f"cannot use the motion ({error.reason})",
-            where=str(path),
-            got=error.detail,
-            expected="a .pose file with MediaPipe's body and hands, or an .npz with joints and fps",
-        ) from error
-    except OSError as error:
-        raise UserError(
-            "cannot read the motion", where=str(path), got=error.strerror or str(error)
-        ) from error
     return motion
 
 
@@ -90,7 +71,7 @@ def inspect_motion(path: Path, *, max_seconds: float = DEFAULT_MAX_SECONDS) -> d
     try:
         motion = _decode(data)
         _check(motion, max_seconds=max_seconds)
-    except MotionRejectedError as error:
+    except RejectedError as error:
         return facts | {"reason": error.reason, "detail": error.detail}
     frames, frozen = len(motion.joints), _frozen_share(motion.joints)
     return facts | {
@@ -137,10 +118,10 @@ def write_pose(motion: Motion, path: Path) -> None:
 
 def _decode(data: bytes) -> Motion:
     if not data:
-        raise MotionRejectedError("empty_file", "there are no bytes")
+        raise RejectedError("empty_file", "there are no bytes")
     motion = _from_npz(data) if data.startswith(b"PK") else _from_pose(data)
     if motion.joints.ndim != 3 or motion.joints.shape[1:] != (JOINTS, 3):
-        raise MotionRejectedError(
+        raise RejectedError(
             "missing_joints", f"joints of shape {motion.joints.shape}, not (frames, {JOINTS}, 3)"
         )
     return motion
@@ -151,9 +132,9 @@ def _from_npz(data: bytes) -> Motion:
         with np.load(io.BytesIO(data)) as arrays:  # refuses pickles
             return Motion(np.asarray(arrays["joints"], np.float64), float(arrays["fps"]))
     except KeyError as error:
-        raise MotionRejectedError("missing_joints", f"the archive has no {error}") from error
+        raise RejectedError("missing_joints", f"the archive has no {error}") from error
     except (ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        raise MotionRejectedError("corrupt", f"the archive is damaged: {error}") from error
+        raise RejectedError("corrupt", f"the archive is damaged: {error}") from error
 
 
 def _from_pose(data: bytes) -> Motion:
@@ -164,17 +145,17 @@ def _from_pose(data: bytes) -> Motion:
         found = {c.name: len(c.points) for c in pose.header.components}
         values, confidence = pose.body.data, np.asarray(pose.body.confidence)
     except Exception as error:  # the parser raises whatever the bytes lead it to
-        raise MotionRejectedError("not_a_motion", f"no .pose file: {error}") from error
+        raise RejectedError("not_a_motion", f"no .pose file: {error}") from error
     lacking = [name for name, count in _COMPONENTS if found.get(name) != count]
     if lacking:
-        raise MotionRejectedError("missing_joints", f"without {', '.join(lacking)}")
+        raise RejectedError("missing_joints", f"without {', '.join(lacking)}")
     if values.shape[1] != 1:
-        raise MotionRejectedError("missing_joints", f"{values.shape[1]} people instead of one")
+        raise RejectedError("missing_joints", f"{values.shape[1]} people instead of one")
     where = np.concatenate([_points(pose.header.components, name) for name, _ in _COMPONENTS])
     joints = np.ma.getdata(values)[:, 0, where].astype(np.float64)
     seen = confidence[:, 0, where] > 0
     if not np.isfinite(joints[seen]).all():
-        raise MotionRejectedError("not_finite", "tracked joints are NaN or infinite")
+        raise RejectedError("not_finite", "tracked joints are NaN or infinite")
     return Motion(np.where(seen[..., None], joints, np.nan), float(pose.body.fps))
 
 
@@ -190,26 +171,24 @@ def _points(components: Any, wanted: str) -> np.ndarray:
 def _check(motion: Motion, *, max_seconds: float) -> None:
     frames = len(motion.joints)
     if not _RATES[0] <= motion.fps <= _RATES[1]:
-        raise MotionRejectedError(
+        raise RejectedError(
             "frame_rate",
             f"{motion.fps:g} frames per second, expected {_RATES[0]:g} to {_RATES[1]:g}",
         )
     if frames < _LEAST_FRAMES:
-        raise MotionRejectedError("too_short", f"{frames} frames, at least {_LEAST_FRAMES}")
+        raise RejectedError("too_short", f"{frames} frames, at least {_LEAST_FRAMES}")
     if frames / motion.fps > max_seconds:
-        raise MotionRejectedError(
-            "too_long", f"{frames / motion.fps:.0f} s, at most {max_seconds:g}"
-        )
+        raise RejectedError("too_long", f"{frames / motion.fps:.0f} s, at most {max_seconds:g}")
     if np.isinf(motion.joints).any():
-        raise MotionRejectedError("not_finite", "joints are infinite")
+        raise RejectedError("not_finite", "joints are infinite")
     share = _hand_share(motion.joints)
     if share < _LEAST_HAND_SHARE:
-        raise MotionRejectedError("no_hands", f"a hand is tracked in {share:.0%} of the frames")
+        raise RejectedError("no_hands", f"a hand is tracked in {share:.0%} of the frames")
     if _frozen_share(motion.joints) > _FROZEN_SHARE:
-        raise MotionRejectedError("frozen", "most frames repeat the one before")
+        raise RejectedError("frozen", "most frames repeat the one before")
     jump = _longest_bone(motion.joints)
     if jump > _EXPLODES:
-        raise MotionRejectedError("exploding", f"a bone grows to {jump:.0f} times its usual length")
+        raise RejectedError("exploding", f"a bone grows to {jump:.0f} times its usual length")
 
 
 def _hands(joints: np.ndarray) -> list[np.ndarray]:

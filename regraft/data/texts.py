@@ -15,6 +15,7 @@ from typing import Any
 
 from regraft.data.files import atomic_write
 from regraft.data.language import FUNCTION_WORDS, function_word_share, language_of, words_of
+from regraft.data.rejection import RejectedError
 from regraft.errors import UserError
 
 DEFAULT_MAX_CHARACTERS = 10_000
@@ -25,14 +26,6 @@ _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _PHONE = re.compile(r"(?<![\w.])\+?\(?\d{2,4}\)?(?:[ .-]\d{2,4}){2,4}(?![\w.])")
 _FEWEST_PHONE_DIGITS = 9
 _LITTLE_WORDS = FUNCTION_WORDS["en"] - set("how what when where which who why".split())
-
-
-class TextRejectedError(ValueError):
-    """A text cannot be used: `reason` is a word for machines, `detail` a sentence."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason, self.detail = reason, detail
 
 
 def clean(text: str) -> str:
@@ -51,19 +44,19 @@ def clean(text: str) -> str:
 def checked(source: bytes | str, *, max_characters: int = DEFAULT_MAX_CHARACTERS) -> str:
     """The cleaned text of bytes (UTF-8) or of a text.
 
-    Raises TextRejectedError: not_text (no UTF-8), too_long, empty_text (no letter in it).
+    Raises RejectedError: not_text (no UTF-8), too_long, empty_text (no letter in it).
     """
     try:
         text = source.decode("utf-8-sig") if isinstance(source, bytes) else source
     except UnicodeDecodeError as error:
-        raise TextRejectedError("not_text", "the bytes are not UTF-8 text") from error
+        raise RejectedError("not_text", "the bytes are not UTF-8 text") from error
     if len(text) > max_characters:
-        raise TextRejectedError(
+        raise RejectedError(
             "too_long", f"{len(text)} characters, at most {max_characters} are read"
         )
     found = clean(text)
     if not words_of(found):
-        raise TextRejectedError("empty_text", "there is no word in it")
+        raise RejectedError("empty_text", "there is no word in it")
     return found
 
 
@@ -71,7 +64,7 @@ def open_text(source: bytes | str, *, max_characters: int = DEFAULT_MAX_CHARACTE
     """The same for what a user sends. Raises UserError."""
     try:
         return checked(source, max_characters=max_characters)
-    except TextRejectedError as error:
+    except RejectedError as error:
         shown = source[:80] if isinstance(source, str) else repr(source[:60])
         raise UserError(
             {
@@ -98,7 +91,7 @@ def inspect_text(path: Path, *, max_characters: int, language: str) -> dict[str,
     try:
         text = checked(data, max_characters=max_characters)
         _refuse_language(text, language)
-    except TextRejectedError as error:
+    except RejectedError as error:
         return facts | {"reason": error.reason, "detail": error.detail}
     raw = data.decode("utf-8-sig")
     return facts | {
@@ -153,7 +146,7 @@ def same_question(text: str) -> str:
 def _refuse_language(text: str, language: str) -> None:
     found = language_of(text)
     if language and found and found != language:
-        raise TextRejectedError("other_language", f"it reads as {found}, expected {language}")
+        raise RejectedError("other_language", f"it reads as {found}, expected {language}")
 
 
 def stored(text: str, store: Path) -> Path:
