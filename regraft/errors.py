@@ -22,3 +22,8 @@ class UserError(Exception):
         details = {"where:": where, "got:": got, "expected:": expected, "to mend:": fix}
         lines = [f"  {name:<9} {text}" for name, text in details.items() if text]
         super().__init__("\n".join([what, *lines]))
+
+
+def in_short(error: Exception) -> str:
+    """What happened, without details that only the user of a command needs."""
+    return error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

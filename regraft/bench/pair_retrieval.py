@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from regraft.backbones.heads.linear import unit_rows
 from regraft.evaluation.bootstrap import accuracy_interval
 from regraft.training.alignment import Alignment, Index, align
-from regraft.transfer.fusion import Embedded, Floats, unit
+from regraft.transfer.fusion import Embedded, Floats
 
 _MOST_PAIRS = 1000
 _RANK = 64
@@ -23,7 +24,7 @@ def retrieval_rows(pairs: pd.DataFrame, embedded: Embedded, out: Path) -> list[d
     is the mean of its texts' embeddings."""
     texts = pd.DataFrame(embedded.text).groupby(pairs["group"].to_numpy()).mean()
     first = pairs.reset_index(drop=True).drop_duplicates("group")
-    whole = Embedded(embedded.image[first.index], unit(texts.loc[first["group"]].to_numpy()))
+    whole = Embedded(embedded.image[first.index], unit_rows(texts.loc[first["group"]].to_numpy()))
     names = first["group"].to_numpy(str)
     train = np.flatnonzero(first["split"] == "train")[:_MOST_PAIRS]
     test = np.flatnonzero(first["split"] == "test")

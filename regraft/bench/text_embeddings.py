@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regraft.bench.prepared import cpu_seconds
-from regraft.data.files import atomic_write
+from regraft.data.files import write_arrays
 
 _PIECE = 256
 """Texts between two writes: what a killed bench loses."""
@@ -49,14 +48,9 @@ class TextEmbeddings:
         self._known |= {
             key: (vector, each) for (key, _), vector in zip(piece, vectors, strict=True)
         }
-        atomic_write(self._file, partial(_write, known=self._known))
-
-
-def _write(path: Path, known: dict[str, tuple[np.ndarray, float]]) -> None:
-    with path.open("wb") as file:
-        np.savez(
-            file,
-            keys=np.array(list(known)),
-            vectors=np.stack([vector for vector, _ in known.values()]),
-            seconds=np.array([cost for _, cost in known.values()]),
+        write_arrays(
+            self._file,
+            keys=np.array(list(self._known)),
+            vectors=np.stack([vector for vector, _ in self._known.values()]),
+            seconds=np.array([cost for _, cost in self._known.values()]),
         )

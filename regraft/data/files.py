@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from regraft.errors import UserError
 
@@ -47,6 +48,25 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_if_different(path: Path, content: bytes) -> bool:
+    """Write where the file is missing or holds something else; returns whether it did."""
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    atomic_write(path, lambda temporary: temporary.write_bytes(content))
+    return True
+
+
+def write_arrays(path: Path, **arrays: Any) -> None:
+    """Write an .npz file; readers see the old one or the whole new one."""
+    import numpy as np
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # to a name, numpy would append .npz
+            np.savez(file, **arrays)
+
+    atomic_write(path, write)
 
 
 @contextmanager

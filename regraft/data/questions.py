@@ -7,7 +7,6 @@ A table (CSV or JSON lines) has a row per question: `question` (or `text`), `int
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,7 +135,7 @@ def _renamed(raw: pd.DataFrame, path: Path, auxiliary_labels: Sequence[str]) -> 
                 got=", ".join(map(str, raw.columns)) or "no columns",
                 expected="question and intent, and optionally answer, topic and source",
             )
-        read = functools.partial(_READERS.get(name, _text))
+        read = _READERS.get(name, _text)
         table[name] = [read(value) for value in raw[source]] if source else ""
     for name in ("domain", "split"):
         if name in raw:

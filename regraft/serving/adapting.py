@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.errors import UserError
+from regraft.errors import in_short
 from regraft.progress import note
 from regraft.serving.loaded import LoadedModel
 
@@ -92,9 +92,7 @@ class AdaptingPredictor:
         try:
             self.answering = adapted(self.registered, self.kind, inputs)
         except Exception as error:  # noqa: BLE001 (the server must go on answering)
-            text = (
-                error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            )
+            text = in_short(error)
             if text != self._problem:
                 note(f"no test-time adaptation: {text}")
             self._problem = text

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from regraft.errors import UserError
+from regraft.errors import UserError, in_short
 from regraft.progress import note
 from regraft.registry import store, versions
 from regraft.registry.versions import Reference
@@ -103,8 +103,7 @@ class Follower:
                 self._say(error)
 
     def _say(self, error: Exception) -> None:
-        text = error.what if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        text = text.splitlines()[0][:300]
+        text = in_short(error).splitlines()[0][:300]
         if text != self._problem:
             note(f"the registry is not followed at the moment: {text}")
         self._problem = text

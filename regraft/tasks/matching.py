@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from regraft.backbones.heads.linear import LinearHead
+from regraft.backbones.heads.linear import LinearHead, unit_rows
 
 _FLOOR = 0.05
 """Least probability that question and passage are about the same intent: heads are wrong at times,
@@ -113,6 +113,4 @@ class Matcher:
 
 
 def _mapped(embeddings: np.ndarray, change: np.ndarray) -> np.ndarray:
-    moved = embeddings + embeddings @ change
-    length = np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(moved / np.maximum(length, 1e-12), dtype=np.float32)
+    return unit_rows(embeddings + embeddings @ change).astype(np.float32)

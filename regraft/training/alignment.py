@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from regraft.backbones.heads.linear import span
-from regraft.data.files import atomic_write
+from regraft.backbones.heads.linear import span, unit_rows
+from regraft.data.files import write_arrays
 from regraft.errors import UserError
 from regraft.shift.cross_validation import assign_folds, fold_numbers
-from regraft.transfer.fusion import Embedded, Floats, unit
+from regraft.transfer.fusion import Embedded, Floats
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Relative to the mean variance of a component."""
@@ -40,11 +40,11 @@ class Alignment:
 
     def images(self, features: Floats) -> Floats:
         """(n, rank), of unit length; their products with those of texts are cosines."""
-        return unit((features - self.image_mean) @ self.image_projection.T)
+        return unit_rows((features - self.image_mean) @ self.image_projection.T)
 
     def texts(self, features: Floats) -> Floats:
         """(n, rank), of unit length."""
-        return unit((features - self.text_mean) @ self.text_projection.T)
+        return unit_rows((features - self.text_mean) @ self.text_projection.T)
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,7 @@ class Index:
 
     def save(self, path: Path) -> None:
         """Write an .npz file; readers see the old one or the whole new one."""
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, ids=np.array(self.ids), vectors=self.vectors)
-
-        atomic_write(path, write)
+        write_arrays(path, ids=np.array(self.ids), vectors=self.vectors)
 
     @staticmethod
     def load(path: Path) -> Index:

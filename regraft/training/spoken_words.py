@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from regraft.backbones.heads.linear import Array, LinearHead, fitting_threads
+from regraft.backbones.heads.linear import Array, LinearHead, fitting_threads, unit_rows
 from regraft.backbones.heads.ridge import ridge_head
 from regraft.errors import UserError
 
@@ -53,7 +53,7 @@ class WordHead:
         own mean: for a head that was fitted with `centre`."""
         if speakers is not None:
             features = centred(features, speakers)
-        return self.head.logits(_unit((features - self.mean) / self.deviation))
+        return self.head.logits(unit_rows((features - self.mean) / self.deviation))
 
 
 def fit_word_head(
@@ -78,7 +78,7 @@ def fit_word_head(
     features = np.concatenate([_centred_if(part, centre) for part in parts])
     words = np.concatenate([part.words for part in parts])
     mean, deviation = features.mean(0), features.std(0) + _LEAST_DEVIATION
-    scaled = _unit((features - mean) / deviation)
+    scaled = unit_rows((features - mean) / deviation)
     with fitting_threads(scaled):
         strength = _chosen(scaled, words, real.speakers, sorted(strengths))
         return WordHead(ridge_head(scaled, words, strength=strength), mean, deviation)
@@ -120,8 +120,3 @@ def centred(features: Array, speakers: Array) -> Array:
 
 def _centred_if(examples: WordExamples, centre: bool) -> Array:
     return centred(examples.features, examples.speakers) if centre else examples.features
-
-
-def _unit(features: Array) -> Array:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(lengths, 1e-9))

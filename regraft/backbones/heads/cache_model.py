@@ -24,7 +24,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from regraft.backbones.heads.linear import Array, LinearHead, checked
+from regraft.backbones.heads.linear import Array, LinearHead, checked, unit_rows
 from regraft.backbones.heads.ridge import ridge_head
 from regraft.shift.cross_validation import assign_folds, fold_numbers
 
@@ -58,7 +58,7 @@ class CacheModel:
     def logits(self, features: ArrayLike) -> Array:
         """Unnormalised scores (n, classes) of `features` (n, dim)."""
         x = np.asarray(features, dtype=np.float64)
-        found = cache_scores(_unit(x) @ self.keys.T, self.values, self.beta)
+        found = cache_scores(unit_rows(x) @ self.keys.T, self.values, self.beta)
         return self.linear.logits(x) + self.alpha * found
 
     def scaled(self, factor: float) -> CacheModel:
@@ -107,7 +107,7 @@ def built(
 ) -> CacheModel:
     """The cache of these examples beside `linear`; of many, each class keeps an equal share."""
     kept = _kept(labels)
-    return CacheModel(linear, _unit(features[kept]), _values(labels[kept]), alpha, beta)
+    return CacheModel(linear, unit_rows(features[kept]), _values(labels[kept]), alpha, beta)
 
 
 def search(
@@ -140,7 +140,7 @@ def cache_scores(similarity: Array, values: Array, beta: float) -> Array:
 
 def _held_out_scores(features: Array, labels: Array, assigned: Array, beta: float) -> Array:
     """The cache's scores (n, classes) of every example by keys of other folds."""
-    x, scores = _unit(features), np.zeros((len(labels), int(labels.max()) + 1))
+    x, scores = unit_rows(features), np.zeros((len(labels), int(labels.max()) + 1))
     for fold in fold_numbers(assigned):
         out, keys = assigned == fold, np.flatnonzero(assigned != fold)
         keys = keys[_kept(labels[keys])]
@@ -159,10 +159,6 @@ def _kept(labels: Array) -> Array:
     share = max(MOST_KEYS // (int(labels.max()) + 1), 1)
     positions = [np.flatnonzero(labels == label)[:share] for label in np.unique(labels)]
     return np.sort(np.concatenate(positions))
-
-
-def _unit(x: Array) -> Array:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
 
 
 def _spread(logits: Array) -> float:

@@ -50,6 +50,11 @@ class LinearHead:
         return {"weight": self.weight, "bias": self.bias}
 
 
+def unit_rows(x: Array) -> Array:
+    """The rows of x (n, dim) scaled to length 1; one of zeros stays."""
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+
+
 @contextmanager
 def fitting_threads(features: ArrayLike) -> Iterator[None]:
     """One BLAS thread while it is open where the features (n, dim) are small. Their products take

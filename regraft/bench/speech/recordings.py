@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regraft.data.audio import open_audio, resampled
-from regraft.data.files import atomic_write
+from regraft.data.files import write_arrays
 from regraft.errors import UserError
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -121,13 +121,7 @@ def kept_vectors(file: Path, encoder: Any, words: Sequence[np.ndarray]) -> np.nd
 def _kept(file: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The arrays in `file`, which are computed and written if it is not there."""
     if not file.is_file():
-        arrays = compute()
-
-        def write(path: Path) -> None:
-            with path.open("wb") as stream:
-                np.savez(stream, **arrays)
-
-        atomic_write(file, write)
+        write_arrays(file, **compute())
     with np.load(file) as kept:
         return dict(kept)
 

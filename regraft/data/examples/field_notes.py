@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regraft.data.files import atomic_write
+from regraft.data.files import write_if_different
 
 FILE = "field_notes.jsonl"
 
@@ -78,11 +78,7 @@ def field_notes(*, seed: int = 0, per_class: int = 60) -> list[dict[str, str]]:
 def generate_field_notes(root: Path | str, *, seed: int = 0) -> int:
     """Write `root/field_notes.jsonl` where missing or different; returns the files written."""
     lines = [json.dumps(row) + "\n" for row in field_notes(seed=seed)]
-    content, path = "".join(lines).encode(), Path(root) / FILE
-    if path.is_file() and path.read_bytes() == content:
-        return 0
-    atomic_write(path, lambda temporary: temporary.write_bytes(content))
-    return 1
+    return int(write_if_different(Path(root) / FILE, "".join(lines).encode()))
 
 
 def _note(rng: np.random.Generator, spray: str) -> str:

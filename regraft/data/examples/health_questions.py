@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from regraft.data.files import atomic_write
+from regraft.data.files import write_if_different
 
 _FOLDER = Path(__file__).parent / "health"
 _WORDINGS = _FOLDER / "wordings.yaml"
@@ -54,8 +54,4 @@ def _asked(
 def generate_health(root: Path | str) -> int:
     """Write `root/questions.jsonl` where missing or different; returns the files written."""
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in health_questions()]
-    content, path = "".join(lines).encode(), Path(root) / FILE
-    if path.is_file() and path.read_bytes() == content:
-        return 0
-    atomic_write(path, lambda temporary: temporary.write_bytes(content))
-    return 1
+    return int(write_if_different(Path(root) / FILE, "".join(lines).encode()))

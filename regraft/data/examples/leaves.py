@@ -18,6 +18,7 @@ from PIL import Image
 from regraft.data.examples.leaf_diseases import DISEASES
 from regraft.data.examples.leaf_scenes import SCENES
 from regraft.data.examples.noise import to_bytes
+from regraft.data.files import write_if_different
 from regraft.errors import UserError
 
 CLASSES = tuple(DISEASES)
@@ -63,15 +64,8 @@ def generate_leaves(
 
     Returns the number of files written. Other files under `root` stay as they are.
     """
-    written = 0
-    for relative, content in _files(seed, {"lab": lab_per_class, "field": field_per_class}, size):
-        path = Path(root) / relative
-        if path.is_file() and path.read_bytes() == content:
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        written += 1
-    return written
+    files = _files(seed, {"lab": lab_per_class, "field": field_per_class}, size)
+    return sum(write_if_different(Path(root) / name, content) for name, content in files)
 
 
 def _files(seed: int, per_class: dict[str, int], size: int) -> Iterator[tuple[str, bytes]]:

@@ -47,11 +47,6 @@ class Opinions:
         return Opinions(self.image[chosen], self.text[chosen])
 
 
-def unit(x: Floats) -> Floats:
-    """The rows of x (n, dim) scaled to length 1; one of zeros stays."""
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9))
-
-
 class Fusion(Protocol):
     """A fitted fusion."""
 

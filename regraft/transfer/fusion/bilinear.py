@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regraft.backbones.heads.linear import span
-from regraft.transfer.fusion import Embedded, Floats, Opinions, unit
+from regraft.backbones.heads.linear import span, unit_rows
+from regraft.transfer.fusion import Embedded, Floats, Opinions
 from regraft.transfer.fusion.expert import STRENGTHS, Expert, fit_expert
 from regraft.transfer.fusion.pooled import accuracy
 
@@ -37,7 +37,7 @@ class Components:
 
     def of(self, features: Floats) -> Floats:
         """(n, rank) of features (n, dim)."""
-        return unit((features - self.mean) @ self.basis.T)
+        return unit_rows((features - self.mean) @ self.basis.T)
 
 
 @dataclass(frozen=True)

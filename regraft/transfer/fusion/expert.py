@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from regraft.backbones.heads.linear import LinearHead, fitting_threads, span
 from regraft.backbones.heads.ridge import ridge_path
 from regraft.shift.cross_validation import fold_numbers
 from regraft.transfer.fusion import Floats
-from regraft.transfer.fusion.pooled import accuracy, log_loss, log_softmax
+from regraft.transfer.fusion.pooled import accuracy, log_loss
 
 STRENGTHS = tuple(np.geomspace(0.1, 100, 20))
 """Inverse penalties for embeddings of unit length."""
@@ -36,7 +37,7 @@ class Expert:
 
     def log_probabilities(self, features: Floats) -> Floats:
         """(n, classes) of features (n, dim)."""
-        return log_softmax(np.asarray(self.head.logits(features)) / self.temperature)
+        return np.asarray(log_softmax(self.head.logits(features) / self.temperature, axis=1))
 
 
 def fit_expert(
@@ -52,12 +53,12 @@ def fit_expert(
         coordinates, basis, _ = span(np.asarray(features - mean, dtype=np.float64))
         scores = _held_out_scores(coordinates, labels, folds, strengths)
         best = int(np.argmax([accuracy(score, labels) for score in scores]))
-        losses = [log_loss(log_softmax(scores[best] / t), labels) for t in TEMPERATURES]
+        losses = [log_loss(log_softmax(scores[best] / t, axis=1), labels) for t in TEMPERATURES]
         (inner,) = ridge_path(coordinates, labels, (strengths[best],))
     head = inner.mapped(basis)
     moved = LinearHead(head.weight, head.bias - head.weight @ mean, head.strength)
     temperature = float(TEMPERATURES[int(np.argmin(losses))])
-    return Expert(moved, temperature, log_softmax(scores[best] / temperature))
+    return Expert(moved, temperature, log_softmax(scores[best] / temperature, axis=1))
 
 
 def _held_out_scores(

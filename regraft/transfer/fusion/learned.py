@@ -19,9 +19,10 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_softmax
 
 from regraft.transfer.fusion import Embedded, Floats, Opinions
-from regraft.transfer.fusion.pooled import fit_on_opinions, log_loss, log_softmax
+from regraft.transfer.fusion.pooled import fit_on_opinions, log_loss
 
 _START = np.array([0.5, 0.5, 0.0])
 
@@ -37,7 +38,7 @@ class Learned:
 
     def log_probabilities(self, pairs: Embedded, opinions: Opinions) -> Floats:
         both = self.image * opinions.image + self.text * opinions.text
-        return log_softmax(both + self.of_prior * self.prior)
+        return np.asarray(log_softmax(both + self.of_prior * self.prior, axis=1))
 
 
 def fit(
@@ -60,7 +61,7 @@ def _best(opinions: Opinions, labels: NDArray[np.int64], *, penalty: float) -> L
 
     def loss(x: Floats) -> float:
         scores = x[0] * opinions.image + x[1] * opinions.text + x[2] * prior
-        return log_loss(log_softmax(scores), labels) + penalty / n * float(
+        return log_loss(log_softmax(scores, axis=1), labels) + penalty / n * float(
             ((x - _START) ** 2).sum()
         )
 

@@ -14,12 +14,6 @@ from regraft.transfer.fusion import Embedded, Floats, Fusion, Opinions
 Late = TypeVar("Late", bound=Fusion)
 
 
-def log_softmax(scores: Floats) -> Floats:
-    """Logarithm of the softmax over the last axis."""
-    shifted = scores - scores.max(-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))
-
-
 def accuracy(scores: Floats, labels: NDArray[np.int64]) -> float:
     """Share of the labels (n,) that have the largest score."""
     return float((scores.argmax(1) == labels).mean())

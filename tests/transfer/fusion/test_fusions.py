@@ -12,7 +12,7 @@ from regraft.shift.cross_validation import assign_folds
 from regraft.transfer.fusion import KINDS, Embedded, Opinions, fit_fusion
 from regraft.transfer.fusion.expert import fit_expert
 from regraft.transfer.fusion.gated import Gated
-from regraft.transfer.fusion.pooled import accuracy, answerable, log_softmax
+from regraft.transfer.fusion.pooled import accuracy, answerable
 
 OPTIONS: dict[str, dict[str, Any]] = {options.kind: options.model_dump() for options in FUSIONS}
 N = 240
@@ -100,8 +100,3 @@ def test_an_expert_has_not_seen_what_it_answers_held_out() -> None:
 def test_a_class_of_one_fold_is_not_answerable() -> None:
     labels, folds = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 0, 1])
     assert answerable(labels, folds).tolist() == [True, True, False, False, False]
-
-
-def test_log_softmax_sums_to_one() -> None:
-    scores = np.array([[1e4, 0.0, -1e4], [0.0, 0.0, 0.0]])
-    assert np.allclose(np.exp(log_softmax(scores)).sum(1), 1)
