@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.files import is_ignored
-from regraft.data.questions import list_questions
+from regraft.data.kinds import kind_of
 from regraft.data.readers import class_name
-from regraft.data.tables import TABLE_SUFFIXES, listing_of, raw_table
+from regraft.data.tables import TABLE_SUFFIXES
 from regraft.errors import UserError
 from regraft.monitoring.samples import PROBABILITY, STATISTIC, Array, Sample
 from regraft.monitoring.state import State
@@ -27,6 +27,7 @@ Window = Sample
 class Answering(Protocol):
     """What a window of files needs of a predictor (`regraft.tasks.Predictor`)."""
 
+    task: str
     classes: list[str]
 
     def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], Array]: ...
@@ -87,7 +88,7 @@ def from_files(path: str | Path, predictor: Answering, *, version: str) -> Windo
     where unknown). Files that cannot be read are left out and named. Raises UserError if nothing is
     left.
     """
-    files = _listed(Path(path), set(predictor.classes))
+    files = _listed(Path(path), predictor.task, set(predictor.classes))
     described = [_described(predictor, Path(path)) for path in files["path"]]
     readable = [k for k, facts in enumerate(described) if facts is not None]
     if not readable:
@@ -117,15 +118,6 @@ def from_files(path: str | Path, predictor: Answering, *, version: str) -> Windo
     return Sample(rows, np.asarray(embeddings, np.float32), str(path))
 
 
-def _table(path: Path) -> pd.DataFrame:
-    """A table that names files, or one of questions, which become files."""
-    raw = raw_table(path)
-    if "path" in raw or "question" not in raw:
-        return listing_of(raw, path, domains=[])
-    store = (home() / "texts").resolve()
-    return list_questions(path, store=store, source_domain="", target_domain="", classes=[])
-
-
 def _columns(prefix: str, values: Iterable[dict[str, float]]) -> dict[str, pd.Series]:
     table = pd.DataFrame(list(values))
     return {f"{prefix}{name}": table[name] for name in table.columns}
@@ -143,10 +135,11 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _listed(path: Path, classes: set[str]) -> pd.DataFrame:
+def _listed(path: Path, task: str, classes: set[str]) -> pd.DataFrame:
     """Columns id, path, truth."""
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        table = _table(path.resolve())
+        kind = kind_of(task)
+        table = kind.list_table(path.resolve(), (home() / kind.store).resolve())
         table = table[table["reason"] == ""]
         return table.rename(columns={"label": "truth"})[["id", "path", "truth"]]
     if not path.is_dir():

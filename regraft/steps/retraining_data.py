@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from regraft.data.auxiliary import PREFIX, task_names
 from regraft.data.files import atomic_write
+from regraft.data.kinds import kind_of
 from regraft.data.manifest import read_manifest
 from regraft.errors import UserError
 from regraft.progress import note
@@ -23,8 +23,6 @@ SOURCE, LIVE = "training", "live"
 """Names of the two domains where the recipe has none."""
 RESULT, TABLE = "data.json", "table.csv"
 _NAMED = 5
-
-_OF_QUESTIONS = ("answer", "topic", "source")
 
 
 def retraining_data(
@@ -52,10 +50,10 @@ def retraining_data(
     folder = folder_of(name, report["report_id"])
     if not (folder / RESULT).is_file():
         domains = _domains(options["data"])
-        old = _old_rows(name, domains, options["retraining"])
+        old = _old_rows(name, domains, options)
         new = _new_rows(name, evidence, old, domains["target"], options, folder / "inputs")
         table = _without_replaced(old, new)
-        _write_table(pd.concat([table, new], ignore_index=True), folder / TABLE, options["data"])
+        _write_table(pd.concat([table, new], ignore_index=True), folder / TABLE, options)
         result = _arguments(options, domains, folder / TABLE)
         if set(new["label"].dropna()) - set(old["label"].dropna()):
             result["data"]["target_labels_per_class"] = 1  # learn what only the new examples have
@@ -78,16 +76,17 @@ def _domains(data: dict[str, Any]) -> dict[str, str]:
 
 def _old_rows(name: str, domains: dict[str, str], options: dict[str, Any]) -> pd.DataFrame:
     """The champion's manifest: sha256, path, label, domain, split, group, perceptual_hash and
-    auxiliary labels."""
+    further columns of the kind and auxiliary labels."""
+    limits = options["retraining"]
     manifest = _champions_manifest(name)
     manifest["domain"] = [domain or domains["source"] for domain in manifest["domain"]]
-    manifest = _present(manifest[manifest["split"] != "unused"], options["allow_missing"])
-    if options["replay_per_class"]:
+    manifest = _present(manifest[manifest["split"] != "unused"], limits["allow_missing"])
+    if limits["replay_per_class"]:
         training = manifest[manifest["split"] == "train"].sort_values("sha256")
-        over = training.groupby(["domain", "label"]).cumcount() >= options["replay_per_class"]
+        over = training.groupby(["domain", "label"]).cumcount() >= limits["replay_per_class"]
         manifest = manifest.drop(index=training.index[over])
     kept = ["sha256", "path", "label", "domain", "split", "group", "perceptual_hash"]
-    kept += [name for name in _OF_QUESTIONS if name in manifest]
+    kept += kind_of(options["task"]).further_columns
     return manifest[[*kept, *(PREFIX + task for task in task_names(manifest.columns))]]
 
 
@@ -175,27 +174,14 @@ def _of_learnable_classes(found: pd.DataFrame, known: set[str], enough: int) -> 
 def _like_training(found: pd.DataFrame, old: pd.DataFrame, options: dict[str, Any]) -> set[str]:
     """sha256 of labelled examples that show a scene which the champion trained on."""
     from regraft.data.duplicates import near_duplicate_pairs
-    from regraft.data.images import inspect_image
-    from regraft.data.texts import inspect_text
 
     labelled = found[found["label"].notna()]
-    data = options["data"]
-    if options["task"] == "question_answering":
-        distance, inspect = (
-            0,
-            partial(inspect_text, max_characters=data["max_characters"], language=data["language"]),
-        )
-    else:
-        distance, inspect = (
-            data["near_duplicate_distance"],
-            partial(
-                inspect_image, max_pixels=data["max_image_pixels"], min_side=data["min_image_side"]
-            ),
-        )
+    kind, data = kind_of(options["task"]), options["data"]
+    inspect = kind.inspector(data)
     facts = [inspect(Path(path)) for path in labelled["path"]]
     own = [str(fact.get("perceptual_hash", "")) for fact in facts]
     trained = old.loc[old["split"] != "test", "perceptual_hash"].tolist()
-    pairs = near_duplicate_pairs([*trained, *own], distance)
+    pairs = near_duplicate_pairs([*trained, *own], kind.distance(data))
     across = pairs[(pairs[:, 0] < len(trained)) & (pairs[:, 1] >= len(trained))]
     return set(labelled["sha256"].iloc[across[:, 1] - len(trained)])
 
@@ -238,18 +224,10 @@ def _without_replaced(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return old[~old["sha256"].isin(new["sha256"])]
 
 
-def _write_table(table: pd.DataFrame, path: Path, data: dict[str, Any]) -> None:
-    tasks = data["auxiliary_labels"]
-    further = [name for name in _OF_QUESTIONS if name in table]
-    columns = [
-        "path",
-        "label",
-        "domain",
-        "split",
-        "group",
-        *further,
-        *(PREFIX + task for task in tasks),
-    ]
+def _write_table(table: pd.DataFrame, path: Path, options: dict[str, Any]) -> None:
+    further = kind_of(options["task"]).further_columns
+    tasks = (PREFIX + task for task in options["data"]["auxiliary_labels"])
+    columns = ["path", "label", "domain", "split", "group", *further, *tasks]
     text = table.reindex(columns=columns).rename(columns=lambda name: name.removeprefix(PREFIX))
     atomic_write(path, lambda temporary: text.to_csv(temporary, index=False))
 

@@ -33,6 +33,7 @@ PACKAGES = {
 class Predictor(Protocol):
     """A saved model, ready to answer."""
 
+    task: str
     classes: list[str]
 
     def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:

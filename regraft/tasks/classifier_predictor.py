@@ -18,6 +18,8 @@ BATCH = 16
 class ClassifierPredictor:
     """A saved classifier, ready to answer. Later changes of `model` do not reach it."""
 
+    task: str
+
     def __init__(self, model: Classifier) -> None:
         self.model = model
         self._answering = model.for_inference()

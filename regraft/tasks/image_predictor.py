@@ -17,6 +17,8 @@ from regraft.tasks.classifier_predictor import ClassifierPredictor
 class ImagePredictor(ClassifierPredictor):
     """Answers images: paths, bytes, base64 text or Pillow images."""
 
+    task = "image_classification"
+
     def tensor(self, values: list[Any]) -> torch.Tensor:
         """(n, 3, size, size)."""
         return torch.cat([self._tensor(value) for value in values])

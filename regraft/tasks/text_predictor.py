@@ -22,6 +22,8 @@ class TextPredictor(ClassifierPredictor):
     `assistant` composes replies from a retriever; None where the model was saved without one.
     """
 
+    task = "question_answering"
+
     def __init__(self, model: Classifier, assistant: Any = None) -> None:
         super().__init__(model)
         self.assistant = assistant

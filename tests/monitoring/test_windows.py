@@ -31,6 +31,7 @@ def test_a_clock_that_goes_backwards_does_not_reorder() -> None:
 class Predictor:
     """Answers by the first letter of the file's content."""
 
+    task = "image_classification"
     classes = ["rust", "scab"]
 
     def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
