@@ -86,17 +86,13 @@ def _matcher(encoder: Any, train: pd.DataFrame, seed: int) -> Any:
     )
 
 
-def answer_metrics(folder: Path, test: pd.DataFrame, *, seed: int) -> dict[str, Any]:
-    """Of the assistant in a model folder on the test questions that have an answer: {"retrieval",
-    "abstention", "answers", "robustness", "dialogues"}; {} where there is none."""
+def answer_metrics(assistant: Any, test: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+    """Of a model's assistant on the test questions that have an answer: {"retrieval", "abstention",
+    "answers", "robustness", "dialogues"}."""
     from regraft.evaluation.assistant import assistant_metrics
     from regraft.evaluation.retrieval import rank_passages, retrieval_metrics
-    from regraft.tasks.assistant.assistant import Assistant
-    from regraft.tasks.retriever import Retriever
 
-    if not (folder / "assistant.json").is_file():
-        return {}
-    assistant, retriever = Assistant.load(folder), Retriever.load(folder / "retriever")
+    retriever = assistant.retriever
     numbers = {passage.text: number for number, passage in enumerate(retriever.passages)}
     asked = test[test["answer"].isin(list(numbers))]
     relevant = [[numbers[answer]] for answer in asked["answer"]]

@@ -138,9 +138,10 @@ def evaluate(
         card={"backbone": _read(Path(features, "backbone", "backbone.json"))["architecture"]},
         seed=seed,
     )
-    if has_answers(test):
+    assistant = getattr(models["teacher"], "assistant", None)
+    if assistant is not None and has_answers(test):
         with modelling():
-            answered = answer_metrics(Path(teacher), test, seed=seed)
+            answered = answer_metrics(assistant, test, seed=seed)
         content["answering"] = answered
         metrics["teacher"] |= {k: v for k, v in answered.items() if k != "dialogues"}
     _write(out / "metrics.json", metrics)

@@ -179,8 +179,8 @@ def _finetune(
         if processes.is_first():
             calibrate_tasks(module, model, validation)
             save_trained(module, model, None if adapted else validation, history, Path(out_dir))
-        if has_answers(rows):
-            write_assistant(rows, Path(features), Path(out_dir), seed=seed)
+            if has_answers(rows):
+                write_assistant(rows, Path(features), Path(out_dir), seed=seed)
 
 
 def _refuse_mixing(encoder: BlockwiseEncoder, options: dict[str, Any]) -> None:

@@ -208,3 +208,11 @@ def test_real_weights_on_real_photos(real_data: Path, tmp_path: Path) -> None:
     assert found["float"]["agreement"] == 1.0
     assert found["int8"]["agreement"] >= 0.9
     assert found["bytes"] < 6_000_000
+
+
+def test_what_is_no_image_model_is_refused(tmp_path: Path) -> None:
+    card = tmp_path / "model.json"
+    card.write_text(json.dumps({"task": "question_answering"}), encoding="utf-8")
+    with pytest.raises(UserError, match="only image classifiers are exported"):
+        export(str(tmp_path), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == [card]
