@@ -55,12 +55,17 @@ class ImageViews:
     @property
     def fingerprint(self) -> str:
         """Digest of everything that the pixels of a view depend on."""
+        options = [asdict(self.preprocessing), self.augmentation, self.seed]
+        text = json.dumps([self.contents, *options], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def contents(self) -> list[str]:
+        """Digests of the files: what tells images apart, wherever they lie."""
         if self._contents is None:
             files = [Path(path).read_bytes() for path in self.paths]
             self._contents = [hashlib.sha256(file).hexdigest() for file in files]
-        options = [asdict(self.preprocessing), self.augmentation, self.seed]
-        text = json.dumps([self.paths, self._contents, *options], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return self._contents
 
     def at_size(self, image_size: int) -> ImageViews:
         """The same views for another size of the network's input."""
@@ -91,7 +96,7 @@ class ImageViews:
         return self.preprocessing.normalise(torch.from_numpy(np.stack(pixels)))
 
     def _view_seed(self, index: int, view: int) -> int:
-        text = f"{self.seed}/{self.paths[index]}/{view}".encode()
+        text = f"{self.seed}/{self.contents[index]}/{view}".encode()
         return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
 
 

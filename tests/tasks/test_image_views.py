@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +79,16 @@ def test_a_view_follows_its_image_not_its_place(
     """More or fewer images, or another order, change no view."""
     straight, turned = views(paths, preprocessing), views(paths[::-1], preprocessing)
     assert np.array_equal(straight.pixels(0, 2), turned.pixels(2, 2))
+
+
+def test_a_view_follows_the_content_of_its_file_not_its_path(
+    paths: list[str], preprocessing: Preprocessing, tmp_path: Path
+) -> None:
+    """The same data trains the same in a container, where they lie in another folder."""
+    copies = [shutil.copy(path, tmp_path / f"other {Path(path).name}") for path in paths]
+    here, there = views(paths, preprocessing), views(list(map(str, copies)), preprocessing)
+    assert np.array_equal(here.pixels(1, 3), there.pixels(1, 3))
+    assert here.fingerprint == there.fingerprint
 
 
 def test_everything_switched_off_is_the_clean_image(
