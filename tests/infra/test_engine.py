@@ -46,3 +46,8 @@ def test_without_an_engine_the_command_is_not_run(
 def test_an_engine_that_answers_is_used(tmp_path: Path) -> None:
     done = call(tmp_path, {"docker": "exit 0"}, "sh", "-c", "echo ran; exit 7")
     assert (done.returncode, done.stdout) == (7, "ran\n")
+
+
+def test_ci_runs_the_containers_after_the_tests() -> None:
+    text = (SCRIPT.parents[1] / ".ci" / "run").read_text()
+    assert 0 < text.index("make test ") < text.index("make test-containers ")
