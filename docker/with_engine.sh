@@ -67,6 +67,7 @@ start_engine() {
   fail "the container engine does not start" "its last words are above"
 }
 
+# What fails here is ended already, and must not hide how the command ended.
 stop_engine() {
   trap '' INT TERM
   if [ -n "$ENGINE" ]; then
