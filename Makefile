@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK ?= requirements.lock
+TEST_PROCESSES ?= 2
 export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -50,7 +51,7 @@ demo-drift: data  ## the live loop: serve, drift, labels, retraining, rollback (
 	$(BIN)/python -m pipelines.demo_drift $(or $(DATA),data/leaves) $(OPTIONS)
 
 test: data lint  ## style, types, fast, real-data and end-to-end tests
-	$(BIN)/python -m pytest -m 'not containers'
+	$(BIN)/python -m pytest -m 'not containers' --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
 test-fast: setup  ## the tests that take seconds
 	$(BIN)/python -m pytest
