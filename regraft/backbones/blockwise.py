@@ -1,7 +1,7 @@
 """What every encoder has in common: ordered blocks that are frozen, trained and cut one by one.
 
-`Encoder` (timm's networks) and `TransformerEncoder` (transformers' text encoders) are the two
-families; the engine asks for nothing that is not here.
+`Encoder` (timm's networks), `TransformerEncoder` (transformers' text encoders) and `AudioEncoder`
+(of waveforms) are the families; the engine asks for nothing that is not here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,13 @@ class BlockwiseEncoder(nn.Module):
     @property
     @abstractmethod
     def input_size(self) -> int:
-        """How much the network reads: the side of an image in pixels, or tokens of a text."""
+        """How much the network reads: the side of an image in pixels, tokens of a text, or
+        samples of a sound."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of what the network reads of one example."""
 
     @abstractmethod
     def trunk(self, x: torch.Tensor, end: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -119,6 +119,10 @@ class Encoder(BlockwiseEncoder):
         """Side of the square input in pixels."""
         return self.spec.preprocessing.image_size
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (3, self.input_size, self.input_size)
+
     # -- helpers --------------------------------------------------------------------------------
 
     def _block_module(self, index: int) -> nn.Module:
@@ -209,5 +213,9 @@ def blank_encoder(spec: dict[str, Any], folder: Path) -> BlockwiseEncoder:
         from regraft.backbones.transformer import blank_transformer
 
         return blank_transformer(spec, folder)
+    if spec.get("kind") == "audio":
+        from regraft.backbones.audio_encoder import blank_audio
+
+        return blank_audio(spec)
     found = BackboneSpec.from_json(spec)
     return Encoder(found, build(found.architecture, found.model_args))

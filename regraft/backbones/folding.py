@@ -40,9 +40,8 @@ def folded(encoder: BlockwiseEncoder) -> BlockwiseEncoder:
     encoder.eval()
     if not any(_is_batch_norm(layer) for layer in encoder.modules()):
         return encoder
-    size = encoder.spec.preprocessing.image_size
     seed = torch.Generator().manual_seed(0)
-    image = torch.randn(1, 3, size, size, generator=seed).to(encoder.device)
+    image = torch.randn(1, *encoder.input_shape, generator=seed).to(encoder.device)
     with torch.no_grad():
         pairs = _pairs(encoder, image)
         if not pairs:

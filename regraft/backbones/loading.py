@@ -168,7 +168,8 @@ def _spec(
     return BackboneSpec(architecture, preprocessing, arguments, pretrained=origin)
 
 
-def _read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path) -> dict[str, Any]:
+    """The tensors of a weight file by name. Raises UserError: missing or unreadable."""
     if not path.is_file():
         raise UserError(
             "the weight file is missing",
@@ -195,7 +196,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 def _from_file(path: Path, name: str, arguments: dict[str, Any]) -> tuple[BackboneSpec, nn.Module]:
     if path.with_name("config.json").is_file():
         return _from_folder(path, name, arguments)
-    state = _read_state(path)
+    state = read_state(path)
 
     def loaded(extra: dict[str, Any]) -> nn.Module:
         model = build(name, arguments | extra)
@@ -237,7 +238,7 @@ def _from_folder(
         )
     arguments = config.get("model_args", {}) | arguments
     model = build(architecture, arguments)
-    state = {key: value.float() for key, value in _read_state(path).items()}
+    state = {key: value.float() for key, value in read_state(path).items()}
     load_state(model, state, str(path))
     origin = "starter" if path.is_relative_to(STARTERS) else path.name
     return _spec(architecture, of_timm(config["pretrained_cfg"]), arguments, origin), model

@@ -160,6 +160,10 @@ class TransformerEncoder(BlockwiseEncoder):
         """Tokens of the longest text that is read whole."""
         return self.spec.max_tokens
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (2, self.input_size)
+
     def takes_image_size(self, size: int) -> bool:
         """A text has no size in pixels."""
         return False

@@ -12,21 +12,21 @@ from safetensors.torch import save_file
 from regraft.backbones.audio_encoder import (
     WINDOW_SAMPLES,
     AudioEncoder,
+    AudioSpec,
     embed_words,
     load_audio_encoder,
+    waveforms,
     windowed,
 )
 from regraft.backbones.blocks import ordered_blocks
+from regraft.backbones.encoder import load_encoder
 from regraft.backbones.families.speech_embedding import SpeechEmbedding
 from regraft.errors import UserError
 
 
 def network() -> SpeechEmbedding:
     torch.manual_seed(0)
-    made = SpeechEmbedding().eval()
-    for name in ("stft_real", "stft_imag", "mel_filters"):
-        torch.nn.init.uniform_(getattr(made.frontend, name), 0, 0.1)
-    return made
+    return SpeechEmbedding(width=4).eval()
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
@@ -41,7 +41,7 @@ def test_the_blocks_are_what_lies_between_the_poolings() -> None:
 
 
 def test_an_embedding_does_not_depend_on_its_neighbours_or_its_loudness() -> None:
-    encoder = AudioEncoder(network())
+    encoder = AudioEncoder(AudioSpec("speech_embedding", {"width": 4}), network())
     words = [noise(n, seed=n) for n in (5_000, 9_000, WINDOW_SAMPLES + 10, 400)]
     together = embed_words(encoder, words)
     assert together.shape == (4, encoder.dim)
@@ -49,25 +49,73 @@ def test_an_embedding_does_not_depend_on_its_neighbours_or_its_loudness() -> Non
     np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
-def test_a_word_lies_in_the_middle_of_whole_windows() -> None:
-    window = windowed(noise(WINDOW_SAMPLES + 2))
-    assert len(window) == 2 * WINDOW_SAMPLES
+def test_a_word_lies_in_the_middle_of_its_window() -> None:
+    window = windowed(noise(9_000))
+    assert len(window) == WINDOW_SAMPLES
     filled = np.flatnonzero(window)
     assert abs(filled[0] - (len(window) - 1 - filled[-1])) <= 1
     assert np.isclose(np.sqrt(np.mean(window[filled] ** 2)), 0.08, rtol=0.01)
 
 
+def test_of_a_long_recording_the_loudest_stretch_is_read() -> None:
+    word = noise(6_000)
+    long = np.concatenate([0.01 * noise(70_000, seed=1), word, 0.01 * noise(50_000, seed=2)])
+    window = windowed(long)
+    at = np.correlate(window, word, "valid").argmax()
+    assert np.corrcoef(window[at : at + 6_000], word)[0, 1] > 0.99
+
+
+def encoders(tmp_path: Path) -> list[AudioEncoder]:
+    return [
+        AudioEncoder(AudioSpec("speech_embedding", {"width": 4}), network()),
+        load_audio_encoder(str(tiny_wav2vec2(tmp_path))),
+    ]
+
+
+def test_every_encoder_can_be_cut_behind_every_block_and_built_again(tmp_path: Path) -> None:
+    x = waveforms([noise(4_000, seed=1), noise(9_000, seed=2)])
+    for encoder in encoders(tmp_path):
+        for block in encoder.blocks[:-1]:
+            assert encoder.trunk_is_exact(x, block.index)
+        encoder.save(tmp_path / "saved")
+        again = load_encoder(tmp_path / "saved")
+        with torch.inference_mode():
+            torch.testing.assert_close(again(x), encoder(x))
+            assert not torch.allclose(encoder.blank().eval()(x), encoder(x), atol=1e-3)
+
+
+def test_frozen_blocks_stay_and_free_ones_move(tmp_path: Path) -> None:
+    x = waveforms([noise(4_000), noise(9_000, seed=2)])
+    for encoder in encoders(tmp_path):
+        last = len(encoder.blocks) - 1
+        encoder.freeze_except({last})
+        encoder.train()
+        before = [p.detach().clone() for p in encoder.parameters()]
+        encoder(x)[:, 0].sum().backward()
+        torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], 1.0).step()
+        moved = {id(p) for p, old in zip(encoder.parameters(), before, strict=True)
+                 if not torch.equal(p, old)}  # fmt: skip
+        assert moved and moved <= {id(p) for p in encoder.parameters_of(last)}
+        assert all(torch.isfinite(p).all() for p in encoder.parameters())
+
+
+def test_a_silent_channel_does_not_stop_training() -> None:
+    encoder = AudioEncoder(AudioSpec("speech_embedding", {"width": 4}), network())
+    encoder(torch.zeros(2, WINDOW_SAMPLES)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in encoder.parameters() if p.grad is not None)
+
+
 def test_missing_and_foreign_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing"):
-        load_audio_encoder("speech_embedding", tmp_path / "none.safetensors")
+        load_audio_encoder("speech_embedding", weights=str(tmp_path / "none.safetensors"))
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match="not the weights"):
-        load_audio_encoder("speech_embedding", tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="do not fit"):
+        load_audio_encoder("speech_embedding", weights=str(tmp_path / "other.safetensors"))
     with pytest.raises(UserError, match="could not be loaded"):
         load_audio_encoder(str(tmp_path))
 
 
-def test_a_transformers_encoder_comes_from_its_folder(tmp_path: Path) -> None:
+def tiny_wav2vec2(folder: Path) -> Path:
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     config = Wav2Vec2Config(
@@ -82,9 +130,16 @@ def test_a_transformers_encoder_comes_from_its_folder(tmp_path: Path) -> None:
         num_conv_pos_embeddings=4,
         num_conv_pos_embedding_groups=2,
     )
-    Wav2Vec2Model(config).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    Wav2Vec2Model(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_transformers_encoder_comes_from_its_folder(tmp_path: Path) -> None:
+    tiny_wav2vec2(tmp_path)
     encoder = load_audio_encoder(str(tmp_path))
     assert encoder.dim == 3 * 3 * 16  # two layers and their input
+    assert len(encoder.blocks) == 3
     assert np.isfinite(embed_words(encoder, [noise(3_000)])).all()
 
 
@@ -102,11 +157,11 @@ def test_a_transformers_model_of_text_is_refused(tmp_path: Path) -> None:
 @pytest.mark.realdata
 def test_the_published_weights_give_the_published_answers(real_data: Path) -> None:
     folder = real_data / "weights" / "speech_embedding"
-    encoder = load_audio_encoder("speech_embedding", folder / "model.safetensors")
+    encoder = load_audio_encoder("speech_embedding", weights=str(folder / "model.safetensors"))
     published = np.load(folder / "reference_io.npz")
-    assert isinstance(encoder.network, SpeechEmbedding)
+    assert isinstance(encoder.model, SpeechEmbedding)
     with torch.inference_mode():
-        mel = encoder.network.frontend(torch.from_numpy(published["audio_16k"]) / 32768)
-        found = encoder.network.forward_maps(mel[:, :, :76])[..., 0, 0].numpy()
+        mel = encoder.model.frontend(torch.from_numpy(published["audio_16k"]) / 32768)
+        found = encoder.model.forward_maps(mel[:, :, :76])[..., 0, 0].numpy()
     np.testing.assert_allclose((mel[:, 0] - 2).numpy() * 10, published["mel_db"], atol=1e-3)
     np.testing.assert_allclose(found, published["embedding_first76"], atol=1e-3)

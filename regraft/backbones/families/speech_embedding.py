@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
@@ -23,8 +24,13 @@ from torch import nn
 SAMPLE_RATE = 16_000
 _FULL_SCALE = 32768.0  # the front end reads 16-bit numbers
 _RANGE_DB = 80.0
-_WIDTHS = [24] * 3 + [48] * 4 + [72] * 4 + [96] * 8
+_WIDTHS = [1] * 3 + [2] * 4 + [3] * 4 + [4] * 8
+"""Channels of convolutions 0 to 18, in those of the first."""
 _POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}
+_LAYERS = [range(1, 3), range(3, 7), range(7, 11), range(11, 15), range(15, 19)]
+"""Convolutions of blocks 1 to 5, each of which ends in a pooling."""
+_FFT, _FRAME, _MELS = 512, 400, 32
+_LOWEST_HZ, _HIGHEST_HZ = 60.0, 3800.0
 
 default_cfgs = generate_default_cfgs(
     {
@@ -40,7 +46,8 @@ default_cfgs = generate_default_cfgs(
 class FrontEnd(nn.Module):
     """Waveforms (n, samples) in [-1, 1] at 16 kHz to log-mel maps (n, 1, frames, 32), 10 ms apart.
 
-    A constant of the network: three buffers, nothing to train.
+    A constant of the network: three buffers, nothing to train. They begin as 25 ms under a Hann
+    window and triangles on the mel scale from 60 to 3,800 Hz; published weights bring their own.
     """
 
     stft_real: torch.Tensor
@@ -49,31 +56,50 @@ class FrontEnd(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, shape in (
-            ("stft_real", (257, 512)),
-            ("stft_imag", (257, 512)),
-            ("mel_filters", (257, 32)),
-        ):
-            self.register_buffer(name, torch.zeros(shape))
+        waves = _windowed_waves()
+        self.register_buffer("stft_real", torch.from_numpy(waves.real.astype(np.float32)))
+        self.register_buffer("stft_imag", torch.from_numpy(waves.imag.astype(np.float32)))
+        self.register_buffer("mel_filters", torch.from_numpy(_mel_triangles()))
 
     def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
-        frames = (waveforms * _FULL_SCALE).unfold(1, 512, 160)
+        frames = (waveforms * _FULL_SCALE).unfold(1, _FFT, 160)
         power = (frames @ self.stft_real.T) ** 2 + (frames @ self.stft_imag.T) ** 2
         decibel = 10 * torch.log10((power @ self.mel_filters).clamp(min=1e-10))
         loudest = decibel.amax((1, 2), keepdim=True)
         return (torch.maximum(decibel, loudest - _RANGE_DB) / 10 + 2)[:, None]
 
 
+def _windowed_waves() -> np.ndarray:
+    """The rows of a discrete Fourier transform under the window, complex (257, 512)."""
+    window = np.zeros(_FFT)
+    start = (_FFT - _FRAME) // 2
+    window[start : start + _FRAME] = np.hanning(_FRAME + 1)[:-1]
+    turns = np.outer(np.arange(_FFT // 2 + 1), np.arange(_FFT)) / _FFT
+    return np.asarray(np.exp(-2j * np.pi * turns) * window)
+
+
+def _mel_triangles() -> np.ndarray:
+    """How much each frequency counts for each of the 32 bands, float32 (257, 32)."""
+    low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (_LOWEST_HZ, _HIGHEST_HZ))
+    mels = np.linspace(low, high, _MELS + 2)
+    left, centre, right = (700 * (10 ** (mels[i : i + _MELS] / 2595) - 1) for i in range(3))
+    at = np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1)[:, None]
+    rising, falling = (at - left) / (centre - left), (right - at) / (right - centre)
+    triangles = np.maximum(np.minimum(rising, falling), 0)
+    return (triangles * 2 / (right - left)).astype(np.float32)  # each of area 1
+
+
 class SpeechEmbedding(nn.Module):
     """Waveforms (n, samples) in [-1, 1] at 16 kHz, at least 12,512 (76 frames, what
-    one vector sees), to maps (n, 96, vectors, 1) and their mean over time (n, 96).
+    one vector sees), to maps (n, 96, vectors, 1) and their mean over time (n, 96). `width` are the
+    channels of the first convolution, a quarter of those of the last.
 
     Raises ValueError for a classifier, which the published weights do not have.
     """
 
-    num_features = 96
-
-    def __init__(self, num_classes: int = 0, in_chans: int = 1, drop_rate: float = 0.0) -> None:
+    def __init__(
+        self, num_classes: int = 0, in_chans: int = 1, drop_rate: float = 0.0, width: int = 24
+    ) -> None:
         if num_classes or in_chans != 1:
             raise ValueError(
                 "this speech encoder has no classifier and reads one channel, "
@@ -81,13 +107,15 @@ class SpeechEmbedding(nn.Module):
             )
         super().__init__()
         self.frontend = FrontEnd()
-        self.conv0 = nn.Conv2d(1, 24, 3, padding=(0, 1), bias=False)
-        self.bn0 = nn.BatchNorm2d(24, eps=1e-3)
+        widths = [width * times for times in _WIDTHS]
+        self.num_features = widths[-1]
+        self.conv0 = nn.Conv2d(1, width, 3, padding=(0, 1), bias=False)
+        self.bn0 = nn.BatchNorm2d(width, eps=1e-3)
         for i in range(1, 19):
             along_width = i % 2 == 1
             kernel, padding = ((1, 3), (0, 1)) if along_width else ((3, 1), (0, 0))
-            setattr(self, f"conv{i}", nn.Conv2d(_WIDTHS[i - 1], _WIDTHS[i], kernel, 1, padding))
-        self.conv19 = nn.Conv2d(96, 96, (3, 1), bias=False)
+            setattr(self, f"conv{i}", nn.Conv2d(widths[i - 1], widths[i], kernel, 1, padding))
+        self.conv19 = nn.Conv2d(widths[-1], widths[-1], (3, 1), bias=False)
         self.dropout = nn.Dropout(drop_rate)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
@@ -95,22 +123,32 @@ class SpeechEmbedding(nn.Module):
 
     def forward_maps(self, mel: torch.Tensor) -> torch.Tensor:
         """Log-mel maps (n, 1, frames, 32) to (n, 96, vectors, 1)."""
-        return self._maps(mel)[-1]
+        return self.run(self._stem(mel), 1, len(_LAYERS) + 1)[len(_LAYERS) + 1]
 
-    def taps(self, waveforms: torch.Tensor) -> list[torch.Tensor]:
-        """After every pooling and at the end: (n, channels * mel positions, time)."""
-        maps = self._maps(self.frontend(waveforms))
-        return [found.transpose(2, 3).flatten(1, 2) for found in maps]
+    def run(self, x: torch.Tensor, start: int, end: int) -> dict[int, torch.Tensor]:
+        """Outputs (n, channels, time, mel positions) of blocks start..end; `x` is waveforms, or
+        what block `start` - 1 put out."""
+        found = {}
+        for index in range(start, end + 1):
+            x = found[index] = self._block(x, index)
+        return found
 
-    def _maps(self, mel: torch.Tensor) -> list[torch.Tensor]:
-        x = _clipped(self.bn0(self.conv0(mel).relu()))
-        found = []
-        for i in range(1, 19):
+    def _block(self, x: torch.Tensor, index: int) -> torch.Tensor:
+        if index == 0:
+            return self._stem(self.frontend(x))
+        if index > len(_LAYERS):
+            last: torch.Tensor = self.conv19(x)
+            return last
+        for i in _LAYERS[index - 1]:
             x = _clipped(self.get_submodule(f"conv{i}")(x))
-            if i in _POOLS:
-                x = nn.functional.max_pool2d(x, _POOLS[i])
-                found.append(x)
-        return [*found, self.conv19(x)]
+        return nn.functional.max_pool2d(x, _POOLS[i])
+
+    def over_time(self, x: torch.Tensor) -> torch.Tensor:
+        """The output of a block as (n, channels * mel positions, time)."""
+        return x.transpose(2, 3).flatten(1, 2)
+
+    def _stem(self, mel: torch.Tensor) -> torch.Tensor:
+        return _clipped(self.bn0(self.conv0(mel).relu()))
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = True) -> torch.Tensor:
         """The mean over time; there is no classifier for `pre_logits` to leave out."""

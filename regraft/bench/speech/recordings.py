@@ -112,7 +112,7 @@ def kept_vectors(file: Path, encoder: Any, words: Sequence[np.ndarray]) -> np.nd
     @torch.inference_mode()
     def compute() -> dict[str, Any]:
         seconds = [torch.from_numpy(_middle_second(word))[None] for word in words]
-        found = [encoder.network.taps(second)[-1].flatten() for second in seconds]
+        found = [encoder.maps(second).flatten() for second in seconds]
         return {"vectors": torch.stack(found).numpy()}
 
     return np.asarray(_kept(file, compute)["vectors"])

@@ -39,7 +39,7 @@ def measure_speech(
     file = Path(weights) if weights else None
     if file is None and encoder == "speech_embedding":
         file = pack_folder("weights", None, "--weights") / encoder / "model.safetensors"
-    model = load_audio_encoder(encoder, file)
+    model = load_audio_encoder(encoder, weights=str(file or ""))
     with claimed_folder(out, "bench", lambda: None):
         words = Words(recordings, model, out)
         rows = word_rows([cell for cell in cells if "shots" in cell.options], words, seeds)
