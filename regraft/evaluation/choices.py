@@ -36,7 +36,9 @@ def adaptation(card: Mapping[str, Any]) -> dict[str, Any]:
     ...          "target_classes": [9, 1], "allowed": True},
     ...         {"kind": "standardise", "background": False, "information_maximisation": 0.6,
     ...          "target_classes": [5, 5], "allowed": True}]
-    >>> print(adaptation({"chosen": "standardise", "candidates": rows})["sentence"])
+    >>> card = {"chosen": "standardise", "chosen_by": "information_maximisation",
+    ...         "candidates": rows}
+    >>> print(adaptation(card)["sentence"])
     Chosen: standardise, for the highest information maximisation (0.600; 0.400 without adaptation).
     """
     rows = [
@@ -49,25 +51,32 @@ def adaptation(card: Mapping[str, Any]) -> dict[str, Any]:
         }
         for row in card["candidates"]
     ]
-    return {"rows": rows, "chosen": card["chosen"], "sentence": _why(rows)}
+    by = card["chosen_by"]
+    return {"rows": rows, "chosen": card["chosen"], "chosen_by": by, "sentence": _why(rows, by)}
 
 
-def _why(rows: list[dict[str, Any]]) -> str:
+_REASONS = {
+    "information_maximisation": "highest information maximisation",
+    "target_log_loss": "lowest log loss on held-out target labels",
+}
+"""What a candidate is chosen by; `name` in a card means that nothing was: the recipe says it."""
+
+
+def _why(rows: list[dict[str, Any]], by: str) -> str:
     chosen = next(row for row in rows if row["chosen"])
     background = f", {BACKGROUND}" if chosen["background"] else ""
     named = f"{chosen['kind'].replace('_', ' ')}{background}"
     if len(rows) == 1:
         return f"The recipe asks for {named}: nothing was compared."
-    allowed = [row["information_maximisation"] for row in rows if row["allowed"]]
-    if not chosen["allowed"] or chosen["information_maximisation"] < max(allowed):
+    if by == "name":
         return f"The recipe asks for {named}; the candidates beside it are for comparison."
-    score = f"{chosen['information_maximisation']:.3f}"
+    score = f"{chosen[by]:.3f}"
     if chosen["kind"] == "source_only":
         return f"Chosen: no adaptation, because no candidate that keeps the source beats {score}."
     alone = next((row for row in rows if row["kind"] == "source_only"), None)
-    beside = f"; {alone['information_maximisation']:.3f} without adaptation" if alone else ""
+    beside = f"; {alone[by]:.3f} without adaptation" if alone else ""
     among = "" if all(row["allowed"] for row in rows) else " of those that keep the source"
-    return f"Chosen: {named}, for the highest information maximisation{among} ({score}{beside})."
+    return f"Chosen: {named}, for the {_REASONS[by]}{among} ({score}{beside})."
 
 
 def semi_supervised(card: Mapping[str, Any]) -> str:

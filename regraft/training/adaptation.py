@@ -2,7 +2,8 @@
 
 Candidates differ in the kind of adaptation and in whether photos with a plain background are also
 shown on backgrounds of the target (where the task can cut them out). Each ends as one linear head
-(`consolidated`). They are ranked by information maximisation of their answers on the target; one
+(`consolidated`). They are ranked by information maximisation of their answers on the target, and
+where the target has some labels of every class by the log loss on these, each left out in turn; one
 that forgets more of the source than allowed is out, and a target that does not differ is left alone
 by the caller.
 """
@@ -20,9 +21,13 @@ from regraft.shift.cross_validation import assign_folds
 from regraft.transfer.adaptation import answers
 from regraft.transfer.adaptation.consolidate import consolidated
 from regraft.transfer.adaptation.domains import COMPOSED, TARGET, Domains, probabilities
+from regraft.transfer.adaptation.standardise import standardised
 
 Validator = Callable[[Any, Any], float]
 _FOLDS = 3
+ENOUGH_LABELS = 10
+"""Labelled target examples of every class from which on they choose: fewer are a coin toss."""
+_TARGET_FOLDS = 5
 ADAPTIVE = ("standardise", "self_training")
 
 
@@ -57,39 +62,47 @@ def adapt_head(
     probabilities) -> score, one of them information_maximisation.
     """
     folds = assign_folds(domains.source_labels, source_groups, folds=_FOLDS, seed=seed)
-    candidates = [_candidate(domains, "source_only", folds, validators, how)]
+    same = None if kind == "source_only" else standardised(domains)
+    candidates = [_candidate(domains, None, "source_only", folds, validators, how)]
     for own in ADAPTIVE if kind == "auto" else () if kind == "source_only" else (kind,):
-        candidates.append(_candidate(domains, own, folds, validators, how))
+        candidates.append(_candidate(domains, same, own, folds, validators, how))
     floor = candidates[0]["source_accuracy"] - max_source_drop_pp / 100
     for candidate in candidates:
         candidate["allowed"] = bool(candidate["source_accuracy"] >= floor)
-    ranked = sorted(
-        (c for c in candidates if c["allowed"]), key=lambda c: -c["information_maximisation"]
-    )
-    best = ranked[0]
+    allowed = [c for c in candidates if c["allowed"]]
+    if _has_enough_labels(domains):
+        chosen_by = "target_log_loss"
+        best = min(allowed, key=lambda c: c["target_log_loss"])
+    else:
+        chosen_by = "information_maximisation"
+        best = max(allowed, key=lambda c: c["information_maximisation"])
     if kind != "auto":  # asked for by name: said in the card if it forgets, but done
-        best = candidates[-1]
+        best, chosen_by = candidates[-1], "name"
     shown = [{k: v for k, v in c.items() if k not in {"head", "held_out"}} for c in candidates]
-    card = {"chosen": best["kind"], "candidates": shown, "background": best["background"]}
+    card = {"chosen": best["kind"], "chosen_by": chosen_by, "candidates": shown,
+            "background": best["background"]}  # fmt: skip
     return Adapted(best["head"], card, best["held_out"])
 
 
 def _candidate(
     domains: Domains,
+    same: Domains | None,
     kind: str,
     folds: np.ndarray,
     validators: Mapping[str, Validator],
     how: dict[str, Any],
 ) -> dict[str, Any]:
-    composed = kind != "source_only" and bool((domains.domain == COMPOSED).any())
-    own = domains if composed else domains.without_composed()
-    found = None if kind == "source_only" else answers(kind, own, **how)
+    composed = same is not None and bool((domains.domain == COMPOSED).any())
+    own = domains if same else domains.without_composed()
+    found = answers(kind, own, same=same, **how) if same else None
     weight = how["pseudo_label_weight"]
     head = consolidated(own, found, pseudo_label_weight=weight)
     said = _target_answers(own, head)
     unknown = own.target_labels < 0
     scores = {name: score(said[unknown], said[unknown]) for name, score in validators.items()}
     logits, labels, accuracy = _held_out(own, found, folds, weight)
+    if _has_enough_labels(own):
+        scores["target_log_loss"] = _target_log_loss(own, same, kind, how)
     return {
         "kind": kind,
         "background": composed,
@@ -99,6 +112,41 @@ def _candidate(
         "head": head,
         "held_out": (logits, labels),
     }
+
+
+def _has_enough_labels(domains: Domains) -> bool:
+    known = domains.target_labels[domains.target_labels >= 0]
+    return bool(np.bincount(known, minlength=domains.classes).min() >= ENOUGH_LABELS)
+
+
+def _target_log_loss(
+    domains: Domains, same: Domains | None, kind: str, how: dict[str, Any]
+) -> float:
+    """Mean over the labelled target examples, each answered by a head that had not seen its label.
+
+    The whole adaptation is repeated without the labels of a fold: answers that were found with a
+    label would give it away.
+    """
+    labels = domains.target_labels
+    known = np.flatnonzero(labels >= 0)
+    fold = np.full(len(labels), -1)
+    for label in range(domains.classes):
+        own = known[labels[known] == label]
+        fold[own] = np.arange(len(own)) % _TARGET_FOLDS
+    losses = np.zeros(len(labels))
+    for number in range(_TARGET_FOLDS):
+        out = fold == number
+        hidden = np.where(out, -1, labels)
+        without = domains.relabelled(hidden)
+        found = answers(kind, without, same=same.relabelled(hidden), **how) if same else None
+        rows = domains.domain == TARGET
+        rows[rows] = out[domains.example[rows]]
+        head = consolidated(
+            without, found, pseudo_label_weight=how["pseudo_label_weight"], left_out=rows
+        )
+        said = _target_answers(domains, head)
+        losses[out] = -np.log(said[out, labels[out]] + 1e-12)
+    return float(losses[known].mean())
 
 
 def _target_answers(domains: Domains, head: LinearHead) -> np.ndarray:

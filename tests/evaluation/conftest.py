@@ -213,7 +213,7 @@ def rung(epochs: int, losses: dict[str, float | None], kept: int) -> dict[str, A
 
 CHOICES: dict[str, Any] = {
     "adaptation": {
-        "chosen": "self_training", "background": True,
+        "chosen": "self_training", "chosen_by": "information_maximisation", "background": True,
         "candidates": [
             {"kind": "source_only", "background": False, "mean_entropy": -0.61,
              "information_maximisation": 0.3146, "soft_neighbourhood_density": 4.09,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regraft.evaluation.label_free import VALIDATORS
-from regraft.training.adaptation import ADAPTIVE, Adapted, adapt_head
+from regraft.training.adaptation import ADAPTIVE, ENOUGH_LABELS, Adapted, adapt_head
 from regraft.transfer.adaptation.domains import COMPOSED, SOURCE, TARGET, Domains
 from tests.transfer.adaptation.support import blobs, line
 
@@ -48,6 +48,33 @@ def test_the_choice_follows_a_score_without_labels() -> None:
     assert best["kind"] == found.card["chosen"]
     assert set(rows) == {"source_only", *ADAPTIVE}
     assert set(VALIDATORS) <= set(best)
+
+
+def labelled(domains: Domains, truth: np.ndarray, per_class: int) -> Domains:
+    """With the labels of the first target examples of every class."""
+    known = np.zeros(len(truth), bool)
+    for label in range(domains.classes):
+        known[np.flatnonzero(truth == label)[:per_class]] = True
+    return replace(domains, target_labels=np.where(known, truth, -1))
+
+
+def test_enough_target_labels_choose_instead() -> None:
+    domains, truth = blobs(0.4)
+    found = adapt(labelled(domains, truth, ENOUGH_LABELS), max_source_drop_pp=100.0)
+    rows = rows_of(found)
+    assert found.card["chosen_by"] == "target_log_loss"
+    assert found.card["chosen"] == min(rows, key=lambda kind: rows[kind]["target_log_loss"])
+    few = adapt(labelled(domains, truth, ENOUGH_LABELS - 1)).card
+    assert few["chosen_by"] == "information_maximisation"
+    assert all("target_log_loss" not in row for row in few["candidates"])
+
+
+def test_a_label_that_is_asked_for_was_not_seen() -> None:
+    """Labels that say nothing are predicted no better than by chance, whatever was fitted."""
+    domains, truth = blobs(0.4)
+    shuffled = labelled(domains, np.random.default_rng(0).permutation(truth), 30)
+    for row in rows_of(adapt(shuffled, max_source_drop_pp=100.0)).values():
+        assert row["target_log_loss"] > 0.95 * np.log(3)
 
 
 def test_a_candidate_that_forgets_the_source_is_held_back() -> None:

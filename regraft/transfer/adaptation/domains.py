@@ -108,6 +108,13 @@ class Domains:
         views = np.bincount(self.example[rows], minlength=len(found))
         return np.asarray(found / views[:, None])
 
+    def relabelled(self, target_labels: np.ndarray) -> Domains:
+        """The same rows with other known target labels (t,). What follows from the features alone
+        is computed once for both."""
+        other = replace(self, target_labels=target_labels)
+        other.__dict__["gram"] = self.gram
+        return other
+
     def without_composed(self) -> Domains:
         """Only the photos as they are."""
         keep = self.domain != COMPOSED

@@ -20,13 +20,15 @@ from regraft.transfer.adaptation.standardise import PENALTY, standardised
 def answers(
     domains: Domains,
     *,
+    same: Domains | None = None,
     rounds: int = 5,
     pseudo_label_weight: float = 10.0,
     class_balance: float = 0.5,
     **options: Any,
 ) -> np.ndarray:
-    """Probabilities (target examples, classes); known target labels stay what they are."""
-    same = standardised(domains)
+    """Probabilities (target examples, classes); known target labels stay what they are. `same` are
+    the standardised domains where they are known already."""
+    same = same or standardised(domains)
     return self_trained(
         same,
         same.known,

@@ -20,9 +20,10 @@ PENALTY = 0.1
 _OFFSET = 0.3
 
 
-def answers(domains: Domains, **options: Any) -> np.ndarray:
-    """Probabilities (target examples, classes)."""
-    same = standardised(domains)
+def answers(domains: Domains, *, same: Domains | None = None, **options: Any) -> np.ndarray:
+    """Probabilities (target examples, classes). `same` are the standardised domains where they are
+    known already."""
+    same = same or standardised(domains)
     rows = same.known
     scores = same.scores(rows, same.one_hot(rows), same.weights[rows], penalty=PENALTY)
     return probabilities(same.target_scores(scores))
