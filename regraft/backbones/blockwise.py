@@ -33,6 +33,8 @@ class BlockwiseEncoder(nn.Module):
     blocks : list of `Block`, from the input to the output.
     dim : length of the embedding.
     mixes : whether a mean of two inputs is an input, as mixup and CutMix need it.
+    parts : lengths of the parts of the embedding that are made of different inputs; () where there
+        is one input.
     """
 
     spec: Any
@@ -40,6 +42,7 @@ class BlockwiseEncoder(nn.Module):
     blocks: list[Block]
     dim: int
     mixes: bool = True
+    parts: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +76,10 @@ class BlockwiseEncoder(nn.Module):
     @abstractmethod
     def takes_image_size(self, size: int) -> bool:
         """Whether the network computes on square images of this side."""
+
+    def with_encoders(self, change: Callable[[Any], Any]) -> Self | None:
+        """The same of its encoders after a `change`; None for what is not made of encoders."""
+        return None
 
     @property
     def device(self) -> torch.device:

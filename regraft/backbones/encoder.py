@@ -217,5 +217,9 @@ def blank_encoder(spec: dict[str, Any], folder: Path) -> BlockwiseEncoder:
         from regraft.backbones.audio_encoder import blank_audio
 
         return blank_audio(spec)
+    if spec.get("kind") == "pair":
+        from regraft.backbones.pair_encoder import blank_pair_encoder
+
+        return blank_pair_encoder(spec, folder)
     found = BackboneSpec.from_json(spec)
     return Encoder(found, build(found.architecture, found.model_args))

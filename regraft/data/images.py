@@ -6,6 +6,7 @@ model wherever it comes from.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from pathlib import Path
@@ -91,15 +92,30 @@ def inspect_image(path: Path, *, max_pixels: int, min_side: int) -> dict[str, An
         facts["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
         try:
-            return facts | _measure(path, file, facts["size"], max_pixels, min_side)
+            suffix = path.suffix.lower()
+            return facts | _measure(file, facts["size"], max_pixels, min_side, suffix)
         except RejectedError as error:
             return facts | {"reason": error.reason, "detail": error.detail}
 
 
+def inspect_picture(data: bytes, *, max_pixels: int, min_side: int) -> dict[str, Any]:
+    """What `inspect_image` finds beside size and sha256, of the bytes of a file.
+
+    Raises RejectedError with one of its reasons.
+    """
+    return _measure(io.BytesIO(data), len(data), max_pixels, min_side, "")
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes that base64 text or a data: address stands for. Raises ValueError."""
+    text = text.partition(",")[2] if text.startswith("data:") else text
+    return base64.b64decode(text, validate=True)
+
+
 def _measure(
-    path: Path, file: IO[bytes], size: int, max_pixels: int, min_side: int
+    file: IO[bytes], size: int, max_pixels: int, min_side: int, suffix: str
 ) -> dict[str, Any]:
-    rgb, flags, mode = _decode(file, max_pixels=max_pixels, suffix=path.suffix.lower())
+    rgb, flags, mode = _decode(file, max_pixels=max_pixels, suffix=suffix)
     if min(rgb.size) < min_side:
         raise RejectedError(
             "too_small", f"{rgb.width}x{rgb.height} pixels, each side must be at least {min_side}"

@@ -7,7 +7,7 @@ validation needs none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import pandas as pd
 
 from regraft.data.images import inspect_image
 from regraft.data.inspection import Inspector
+from regraft.data.pair_files import inspect_pair
+from regraft.data.pairs import ANSWERS, list_pairs
 from regraft.data.questions import COLUMNS, list_questions
 from regraft.data.tables import listing_of, raw_table
 from regraft.data.texts import inspect_text
-from regraft.data.validation import validate_images, validate_texts
+from regraft.data.validation import validate_images, validate_pairs, validate_texts
 from regraft.errors import UserError
 
 
@@ -42,6 +44,12 @@ class Kind:
     """Folder of the home for examples that a table holds itself; '' where they are always files."""
     further_columns: tuple[str, ...] = ()
     """Columns of the manifest that a retraining carries on beside those that all kinds have."""
+    slices: Mapping[str, str] = field(default_factory=dict)
+    """Columns of the manifest that the evaluation also scores apart, and what they are called;
+    examples need not have them."""
+    open_answers: bool = False
+    """Whether test examples may have labels that no training example has, to be counted as missed;
+    else they are left out."""
 
 
 def _inspector_of_images(options: Mapping[str, Any]) -> Inspector:
@@ -58,9 +66,24 @@ def _inspector_of_texts(options: Mapping[str, Any]) -> Inspector:
     )
 
 
+def _inspector_of_pairs(options: Mapping[str, Any]) -> Inspector:
+    return partial(
+        inspect_pair,
+        max_pixels=options["max_image_pixels"],
+        min_side=options["min_image_side"],
+        max_characters=options["max_characters"],
+    )
+
+
+def _pairs_of(table: Path, store: Path) -> pd.DataFrame:
+    return list_pairs(table, store=store, source_domain="", target_domain="", classes=[])
+
+
 def _questions_of(table: Path, store: Path) -> pd.DataFrame:
     return list_questions(table, store=store, source_domain="", target_domain="", classes=[])
 
+
+PAIR_SLICES = {ANSWERS: "answers", "question_type": "question type"}
 
 _KINDS = {
     "image_classification": Kind(
@@ -78,6 +101,20 @@ _KINDS = {
         distance=lambda options: 0,  # they share all words that count, or they differ
         store="texts",
         further_columns=COLUMNS[1:],
+    ),
+    "image_text_classification": Kind(
+        validate=validate_pairs,
+        own_options=frozenset(
+            {"min_image_side", "max_image_pixels", "near_duplicate_distance", "max_characters"}
+            | {"rare_classes"}
+        ),
+        inspector=_inspector_of_pairs,
+        list_table=_pairs_of,
+        distance=lambda options: int(options["near_duplicate_distance"]),
+        store="pairs",
+        further_columns=tuple(PAIR_SLICES),
+        slices=PAIR_SLICES,
+        open_answers=True,
     ),
 }
 

@@ -15,7 +15,10 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.images import inspect_image
-from regraft.data.tables import TABLE_SUFFIXES, file_problem, raw_table
+from regraft.data.pair_files import PairFile, parsed, stored_pair
+from regraft.data.readers import existing_root, restricted
+from regraft.data.rejection import RejectedError
+from regraft.data.tables import TABLE_SUFFIXES, file_problem, listing_of, raw_table, row_ids
 from regraft.errors import UserError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -26,6 +29,85 @@ _IMAGE = ("file_name", "image", "path")
 _TEXT = ("text", "question", "caption", "report")
 _TARGET = ("label", "answer", "target")
 _SPLITS = ("train", "test")
+_YES_NO = ("yes", "no")
+ANSWERS = "answers"
+"""Column of the manifest: `yes/no` or `other`, where a table has both."""
+
+
+def list_pairs(
+    root: Path,
+    *,
+    store: Path,
+    source_domain: str,
+    target_domain: str,
+    classes: list[str],
+    auxiliary_labels: Sequence[str] = (),
+) -> pd.DataFrame:
+    """List the pairs of a table, as `readers.list_examples` does; each becomes a file in `store`
+    (see `pair_files`). Pairs with the same image are a group, unless the table says its own.
+
+    A table with the column `path` and no text instead names such files. Raises UserError: no table,
+    no column for image, text or target, and as `readers.list_examples`.
+    """
+    path = _table(existing_root(Path(root)))
+    raw = raw_table(path)
+    domains = [domain for domain in (source_domain, target_domain) if domain]
+    if "path" in raw and not any(name in raw for name in _TEXT):
+        listing = listing_of(raw, path, domains=domains, auxiliary_labels=auxiliary_labels)
+    else:
+        table = _with_files(raw, path, store)
+        listing = listing_of(table, path, domains=domains, auxiliary_labels=auxiliary_labels)
+        attrs = listing.attrs
+        listing = listing.drop(columns="id").rename(columns={"example": "id"})
+        listing = listing.sort_values("id", kind="stable").reset_index(drop=True)
+        listing.attrs = attrs
+    listing["group"] = [
+        str(own or _image_of(path)) if not reason else ""
+        for own, path, reason in zip(
+            listing["group"] if "group" in listing else [""] * len(listing),
+            listing["path"],
+            listing["reason"],
+            strict=True,
+        )
+    ]
+    return restricted(listing, classes, where=str(path))
+
+
+def _with_files(raw: pd.DataFrame, path: Path, store: Path) -> pd.DataFrame:
+    """The table with `path`, `label` and `example`, its name for the row. An image that is not
+    there stays the path, so that the listing says what is wrong with it."""
+    image, text, target = (_column(raw, names, path) for names in (_IMAGE, _TEXT, _TARGET))
+    table = raw.drop(columns=[image, text, target]).assign(
+        example=row_ids(raw, path), text=_cells(raw[text]), label=_labels(raw[target])
+    )
+    table["path"] = [
+        str(_paired(path.parent, name, words, store))
+        for name, words in zip(_cells(raw[image]), table["text"], strict=True)
+    ]
+    binary = table["label"].isin(_YES_NO)
+    if binary.any() and not binary.all():
+        table[ANSWERS] = np.where(binary, "yes/no", "other")
+    if "split" in table:
+        table["split"] = _cells(table["split"]).replace({"validation": "val"})
+    return table
+
+
+def _paired(folder: Path, name: str, text: str, store: Path) -> Path:
+    image = Path(os.path.normpath(folder / name))
+    if name and file_problem(image, folder)[0]:
+        return image
+    return stored_pair(PairFile(image.read_bytes() if name else None, text or None), store)
+
+
+def _image_of(path: str) -> str:
+    try:
+        return parsed(Path(path).read_bytes()).image_digest
+    except RejectedError:  # inspection says why
+        return ""
+
+
+def _labels(column: pd.Series) -> pd.Series:
+    return _cells(column).str.lower().str.rstrip(".")
 
 
 def read_pairs(
@@ -48,7 +130,7 @@ def read_pairs(
         id=[str(number) for number in range(1, len(raw) + 1)],
         path=[os.path.normpath(path.parent / name) for name in _cells(raw[image])],
         text=_cells(raw[text]),
-        label=_cells(raw[target]).str.lower().str.rstrip("."),
+        label=_labels(raw[target]),
     )
     files = {name: _judged(Path(name), path.parent, max_pixels) for name in set(pairs["path"])}
     pairs["group"] = [files[name][0] for name in pairs["path"]]

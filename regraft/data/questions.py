@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from regraft.data.readers import existing_root, refuse_case_collisions, restricted
-from regraft.data.tables import TABLE_SUFFIXES, listing_of, raw_table
+from regraft.data.tables import TABLE_SUFFIXES, listing_of, raw_table, row_ids
 from regraft.data.texts import clean, stored
 from regraft.errors import UserError
 from regraft.progress import note
@@ -144,19 +144,11 @@ def _renamed(raw: pd.DataFrame, path: Path, auxiliary_labels: Sequence[str]) -> 
     table["group"] = [
         _text(given) or topic.casefold() for given, topic in zip(own, table["topic"], strict=True)
     ]
-    table["example"] = _ids(raw, path)
+    table["example"] = row_ids(raw, path)
     for name in auxiliary_labels:
         if name in raw:
             table[name] = raw[name]
     return table
-
-
-def _ids(raw: pd.DataFrame, path: Path) -> list[str]:
-    """By the table's own ids where they tell rows apart, else by row number."""
-    for name in ("qid", "id"):
-        if name in raw and raw[name].notna().all() and raw[name].is_unique:
-            return [f"{path.stem}:{value}" for value in raw[name]]
-    return [f"{path.stem}:{number:05d}" for number in range(1, len(raw) + 1)]
 
 
 def _with_text(listing: pd.DataFrame) -> pd.DataFrame:

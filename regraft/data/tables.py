@@ -64,6 +64,15 @@ def raw_table(path: Path) -> pd.DataFrame:
     return _read_csv(path) if path.suffix.lower() == ".csv" else _read_jsonl(path)
 
 
+def row_ids(raw: pd.DataFrame, path: Path) -> list[str]:
+    """Names of the rows of a table whose files are no names: by the table's own ids where they tell
+    rows apart, else by row number."""
+    for name in ("qid", "id"):
+        if name in raw and raw[name].notna().all() and raw[name].is_unique:
+            return [f"{path.stem}:{value}" for value in raw[name]]
+    return [f"{path.stem}:{number:05d}" for number in range(1, len(raw) + 1)]
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
         # Everything is text: a class may be called 'NA', 'None' or '01'.

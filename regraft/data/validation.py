@@ -23,6 +23,9 @@ from regraft.data.inspection import (
     mark_unlabelled,
 )
 from regraft.data.manifest import QUARANTINE_COLUMNS, write_manifest
+from regraft.data.pair_files import inspect_pair
+from regraft.data.pair_quality import PAIR_SUITE, with_leaking_labels
+from regraft.data.pairs import list_pairs
 from regraft.data.quality import IMAGE_SUITE, Suite, class_table, run_expectations
 from regraft.data.questions import list_questions
 from regraft.data.readers import list_examples
@@ -106,6 +109,36 @@ def validate_texts(
     )
 
 
+def validate_pairs(
+    root: Path,
+    out_dir: Path,
+    *,
+    store: Path,
+    min_images_per_class: int,
+    min_image_side: int = DEFAULT_MIN_SIDE,
+    max_image_pixels: int = DEFAULT_MAX_PIXELS,
+    max_characters: int = DEFAULT_MAX_CHARACTERS,
+    **how: Any,
+) -> dict[str, Any]:
+    """`validate` for tables of image-text pairs (see `pairs.list_pairs`), which become files in
+    `store`. `how` are its other arguments. All pairs with one image are on one side of a split."""
+    return validate(
+        root,
+        out_dir,
+        inspect=functools.partial(
+            inspect_pair,
+            max_pixels=max_image_pixels,
+            min_side=min_image_side,
+            max_characters=max_characters,
+        ),
+        list_=functools.partial(list_pairs, store=store),
+        flagged=with_leaking_labels,
+        suite=PAIR_SUITE,
+        min_per_class=min_images_per_class,
+        **how,
+    )
+
+
 def validate(
     root: Path,
     out_dir: Path,
@@ -125,6 +158,7 @@ def validate(
     auxiliary_labels: Sequence[str] = (),
     seed: int,
     unlabelled_rest: bool = False,
+    rare_classes: str = "refuse",
     list_: Callable[..., pd.DataFrame] = list_examples,
     flagged: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
     suite: Suite = IMAGE_SUITE,
@@ -138,8 +172,8 @@ def validate(
     `suite` of checks.
 
     Raises UserError (after writing the quarantine tables) when a class has fewer than
-    `min_per_class` usable examples or fewer than two independent ones, or when fewer than two
-    classes are left; one message names all of them.
+    `min_per_class` usable examples or fewer than two independent ones (unless `rare_classes` is
+    `keep`), or when fewer than two classes are left; one message names all of them.
     """
     out_dir = _writable(Path(out_dir))
     listing = list_(
@@ -167,7 +201,7 @@ def validate(
         usable,
         learned,
         target_domain=target_domain,
-        min_per_class=min_per_class,
+        min_per_class=min_per_class if rare_classes == "refuse" else 0,
         quarantine=out_dir / QUARANTINE_CSV,
     )
     manifest = assign_splits(
@@ -200,7 +234,7 @@ def validate(
         class_table(counts),
         manifest,
         _emptied(out_dir / "data_docs"),
-        min_per_class=min_per_class,
+        min_per_class=min_per_class if rare_classes == "refuse" else 0,
         max_imbalance=max_imbalance,
         suite=suite,
     )

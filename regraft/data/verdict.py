@@ -55,11 +55,12 @@ def refuse_if_too_few(
 ) -> None:
     """Raise one UserError that lists every class with too few usable examples.
 
-    `table` is every inspected example, `usable` those without a reason, with their `group`. Also
-    refused: fewer than two classes, and a target domain without a usable example.
+    `table` is every inspected example, `usable` those without a reason, with their `group`;
+    `min_per_class` 0 takes classes of any size. Also refused: fewer than two classes, and a target
+    domain without a usable example.
     """
     short = []
-    for name, home in learned.items():
+    for name, home in learned.items() if min_per_class else ():
         own = _of(usable, name, home)
         shortfall = _shortfall(len(own), own["group"].nunique(), min_per_class)
         if shortfall:
@@ -133,7 +134,8 @@ def _lost_pins(manifest: pd.DataFrame) -> list[str]:
 
 def imbalance(counts: pd.Series) -> float:
     """Examples of the largest class over those of the smallest."""
-    return round(float(counts.max() / counts.min()), 2) if len(counts) else 0.0
+    some = counts[counts > 0]
+    return round(float(some.max() / some.min()), 2) if len(some) else 0.0
 
 
 def split_counts(manifest: pd.DataFrame, labels: pd.Series) -> dict[str, dict[str, int]]:

@@ -32,6 +32,7 @@ class Answering(Protocol):
 
     def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], Array]: ...
     def describe(self, value: Any) -> dict[str, float]: ...
+    def measured(self, embeddings: Array) -> list[dict[str, float]]: ...
 
 
 def cut(log: Sample, size: int) -> list[Window]:
@@ -100,6 +101,8 @@ def from_files(path: str | Path, predictor: Answering, *, version: str) -> Windo
         )
     files = files.iloc[readable].reset_index(drop=True)
     answers, embeddings = predictor.answer(files["path"].tolist())
+    measured = predictor.measured(embeddings)
+    facts = [(described[k] or {}) | more for k, more in zip(readable, measured, strict=True)]
     rows = pd.DataFrame(
         {
             "id": files["id"],
@@ -112,7 +115,7 @@ def from_files(path: str | Path, predictor: Answering, *, version: str) -> Windo
             "input_hash": [_digest(Path(p)) for p in files["path"]],
             "truth": files["truth"],
             **_columns(PROBABILITY, (answer["probabilities"] for answer in answers)),
-            **_columns(STATISTIC, (described[k] or {} for k in readable)),
+            **_columns(STATISTIC, facts),
         }
     )
     return Sample(rows, np.asarray(embeddings, np.float32), str(path))

@@ -8,6 +8,21 @@ from pydantic import Field
 
 from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.base import Options
+from regraft.recipe.fusion import FUSIONS, Fusion
+
+
+class TextBackboneOptions(Options):
+    """The encoder of the texts, where examples are pairs of image and text."""
+
+    name: str = ""
+    """Empty or `minilm` (embedded), any encoder of transformers by its name on the hub, or a
+    folder."""
+    weights: str = ""
+    """A folder whose weights take the place of the name's; `random` for random ones."""
+    max_tokens: int = Field(default=0, ge=0)
+    """Longer texts are cut after so many tokens; 0 takes 128, or the encoder's own limit."""
+    taps: int = Field(default=0, ge=0)
+    """How many layers before the last contribute their mean to the features."""
 
 
 class BackboneOptions(Options):
@@ -38,6 +53,11 @@ class BackboneOptions(Options):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the final pooled features set to 0 while training; an error for a family without
     it."""
+    text: TextBackboneOptions = TextBackboneOptions()
+    """Pairs: the second encoder. The fields beside it are of the images."""
+    locked: Literal["", "image", "text"] = ""
+    """Pairs: the modality whose encoder stays as it is whatever the plan says (locked-image tuning,
+    Zhai et al. 2022)."""
     model_args: dict[str, Any] = {}
     """Further keyword arguments for timm.create_model, for example {pad_type: same}."""
 
@@ -45,9 +65,17 @@ class BackboneOptions(Options):
 class FeatureOptions(Options):
     """How frozen features are made, and which other backbones are ranked beside the chosen one."""
 
-    head: Literal["auto", "nearest_class_mean", "ridge", "logistic", "cache_model"] = "auto"
+    head: Literal["auto", "nearest_class_mean", "ridge", "logistic", "cache_model", "fusion"] = (
+        "auto"
+    )
     """The head on frozen features that fine-tuning begins with. `auto`: ridge or logistic
-    regression, the better one on held-out folds. `cache_model`: in the manner of Tip-Adapter."""
+    regression, the better one on held-out folds. `cache_model`: in the manner of Tip-Adapter.
+    `fusion`: of pairs, the best of `fusions` on held-out pairs, or one modality alone."""
+    fusions: list[Fusion] = list(FUSIONS)
+    """With the head `fusion`: which ones compete."""
+    answer_precision: float = Field(default=0.5, ge=0, lt=1)
+    """With the head `fusion`: an answer abstains below the confidence down to which answers to
+    held-out pairs were right in this share; 0 never."""
     shards: int = Field(default=1, ge=1, le=256)
     """Steps that embed the examples side by side, each its share (on a cluster a pod each); another
     step puts them together. On one machine they share its cores: nothing gets faster."""

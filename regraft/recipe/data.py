@@ -17,7 +17,8 @@ class DataOptions(Options):
     JSONL manifest with the columns path and label (optional: domain, group, and split, which pins a
     row to train, val, test, unlabelled or unused). For questions a CSV or JSONL table with the
     columns question and intent (optional: answer, topic, source), or a folder of such tables, each
-    of which is a domain."""
+    of which is a domain. For pairs a folder with metadata.jsonl or metadata.csv, or such a table,
+    with the columns file_name, text (question, caption, report) and label (answer, target)."""
     classes: list[str] = []
     """Restrict to these classes; empty means all that are found."""
     source_domain: str = ""
@@ -44,6 +45,9 @@ class DataOptions(Options):
     with fewer, choices are made by cross-validation and all labels are used for training."""
     min_images_per_class: int = Field(default=4, ge=2)
     """The run stops before training when a class has fewer usable images."""
+    rare_classes: Literal["refuse", "keep"] = "refuse"
+    """Pairs: `keep` learns classes with fewer examples too, as an answer that one question in a
+    thousand has; what only test examples have counts as a wrong answer."""
     min_image_side: int = Field(default=32, ge=1)
     """Images with a shorter side (pixels) are quarantined."""
     max_image_pixels: int = Field(default=50_000_000, ge=1)

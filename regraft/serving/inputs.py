@@ -3,13 +3,14 @@
 Raw bytes with the content type of an image (or application/octet-stream); files of a multipart
 form; JSON: {"inputs": [...]}, and what MLflow and KServe clients send: {"instances": [...]},
 {"dataframe_records": [...]}, {"dataframe_split": {"columns": ..., "data": ...}}. In JSON an input
-is a text (base64 or data: address for images), alone or as the only value of a mapping.
+is a text (base64 or data: address for images), alone or as the only value of a mapping; where an
+input has several fields, as a pair of image and text, a mapping of these.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -41,14 +42,22 @@ class Parsed:
     alone: bool
 
 
-def parse(content_type: str, body: bytes, *, from_text: FromText, max_inputs: int) -> Parsed:
-    """The inputs in a body; `from_text` makes bytes of an input in JSON.
+def parse(
+    content_type: str,
+    body: bytes,
+    *,
+    from_text: FromText,
+    max_inputs: int,
+    fields: Sequence[str] = (),
+) -> Parsed:
+    """The inputs in a body; `from_text` makes bytes of an input in JSON, `fields` are those of an
+    input that has several.
 
     Raises `Refused` with 400 (malformed), 413 (too many inputs) or 415 (no known form).
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
-        values = _values(_json(body))
+        values = [_whole(value, fields) for value in _values(_json(body))]
         _check_count(len(values), max_inputs)
         return Parsed([_from_json(v, n, from_text) for n, v in enumerate(values)], alone=False)
     if kind == "multipart/form-data":
@@ -90,6 +99,13 @@ def _values(content: Any) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise _malformed("the inputs must be a list that is not empty", where=found[0])
     return values
+
+
+def _whole(value: Any, fields: Sequence[str]) -> Any:
+    """A mapping of the fields of one input as text, so that it is not taken apart."""
+    if isinstance(value, dict) and value and set(value) <= set(fields):
+        return json.dumps(value)
+    return value
 
 
 def _from_json(value: Any, number: int, from_text: FromText) -> Given:

@@ -54,9 +54,10 @@ def answer(items: Sequence[Item], *, role: str) -> tuple[list[dict[str, Any]], l
     """
     model = items[0].model
     found, embeddings = model.predictor.answer([item.value for item in items])
+    further = model.predictor.measured(embeddings)
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     answers, records = [], []
-    for item, own, embedding in zip(items, found, embeddings, strict=True):
+    for item, own, embedding, measured in zip(items, found, embeddings, further, strict=True):
         answers.append({"id": item.id, "model": model.name, "version": model.version, **own})
         records.append(
             Record(
@@ -70,7 +71,7 @@ def answer(items: Sequence[Item], *, role: str) -> tuple[list[dict[str, Any]], l
                 confidence=own["confidence"],
                 probabilities=own["probabilities"],
                 embedding=embedding,
-                statistics=item.statistics,
+                statistics=item.statistics | measured,
                 latency_ms=round((time.monotonic() - item.started) * 1000, 3),
             )
         )

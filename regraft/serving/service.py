@@ -225,6 +225,7 @@ class Service:
             content_type,
             body,
             from_text=model.predictor.from_text,
+            fields=model.predictor.fields,
             max_inputs=options.max_inputs,
         )
         items = []

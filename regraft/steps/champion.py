@@ -39,7 +39,7 @@ def meets_champion(
 
     def compare(champion: Path, reference: Reference) -> dict[str, Any]:
         from regraft.evaluation.comparison import compare_models
-        from regraft.steps.measuring import latencies
+        from regraft.steps.measuring import latencies, spread
         from regraft.steps.recording import modelling
         from regraft.tasks import load_model
 
@@ -52,7 +52,7 @@ def meets_champion(
         if groups < FEWEST_GROUPS:
             return found
         theirs, mine = load_model(champion), load_model(candidate)
-        classes = [*mine.classes, *(name for name in theirs.classes if name not in mine.classes)]
+        classes = list(dict.fromkeys([*mine.classes, *theirs.classes, *sorted(rows["label"])]))
         own = rows[[f"{served}:{name}" for name in mine.classes]].to_numpy()
         paths = rows["path"].tolist()
         with modelling():
@@ -69,13 +69,6 @@ def meets_champion(
         ) | {"latency": times}  # fmt: skip
 
     return compare
-
-
-def spread(probabilities: np.ndarray, own: list[str], classes: list[str]) -> np.ndarray:
-    """Probabilities (n, own) as columns of `classes`; 0 for what a model does not know."""
-    found = np.zeros((len(probabilities), len(classes)))
-    found[:, [classes.index(name) for name in own]] = probabilities
-    return found
 
 
 def rows_known_to(reference: Reference, tests: pd.DataFrame, manifest: Path) -> np.ndarray:

@@ -9,9 +9,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from regraft.data.kinds import kind_of
 from regraft.data.manifest import read_manifest, statistics_in
+from regraft.evaluation.slices import CATEGORIES
 from regraft.progress import note
 from regraft.recipe.model import EvaluationOptions
+from regraft.steps.measuring import SLICE
 from regraft.steps.options import typed
 
 _FRAME = [
@@ -61,9 +64,13 @@ def evaluate(
         answers_of,
         baseline_metrics,
         metrics_of,
+        slices_of,
+        spread,
         task_metrics,
+        tested,
         timing_of,
     )
+    from regraft.steps.modalities import modality_metrics, modality_section
     from regraft.steps.recording import modelling
     from regraft.steps.reference import chosen_rows, observe, write_reference
     from regraft.steps.scratch import from_scratch
@@ -78,7 +85,9 @@ def evaluate(
     folders = {"teacher": Path(teacher)} | ({"student": Path(student)} if student else {})
     models = {who: load_model(folder) for who, folder in folders.items()}
     classes = models["teacher"].classes
-    test = rows[(rows["split"] == "test") & rows["label"].isin(classes)].reset_index(drop=True)
+    kind = kind_of(task)
+    test, shown = tested(rows, classes, open_answers=kind.open_answers)
+    parts = slices_of(test, kind.slices)
     served = serve if serve in models else "teacher"
     with modelling():
         seen = observe(models[served], chosen_rows(rows, seed=seed))
@@ -88,9 +97,10 @@ def evaluate(
             else answers_of(model, test)
             for who, model in models.items()
         }
+    answers = {who: own.over(classes, shown) for who, own in answers.items()}
     write_reference(out / "reference", models[served], rows, seen)
     metrics: dict[str, Any] = {
-        who: metrics_of(test, found.probabilities, classes, domains, seed)
+        who: metrics_of(test, found.probabilities, shown, domains, seed, parts)
         for who, found in answers.items()
     }
     tasks = cast(Any, models["teacher"]).model.auxiliary
@@ -99,14 +109,22 @@ def evaluate(
             metrics[who]["tasks"] = task_metrics(test, own.tasks, tasks, seed)
     if tasks and "student" in models:
         note(f"the student answers the label alone; the teacher also {', '.join(tasks)}")
-    metrics["baselines"] = baseline_metrics(rows, test, classes, Path(features), domains, seed)
+    metrics["baselines"] = baseline_metrics(
+        rows, test, classes, Path(features), domains, seed, shown=shown, slices=parts
+    )
+    lessons = modality_metrics(
+        models[served], test, answers[served].probabilities, shown, Path(features),
+        domains=domains, slices=parts, seed=seed,
+    )  # fmt: skip
+    metrics[served] |= lessons
     if options["from_scratch"]:
         with work_dir("from_scratch", out=str(out)) as folder:
             found = from_scratch(
                 module, cast(Any, models["teacher"]).model, rows, test,
                 epochs=options["from_scratch_epochs"], seed=seed, work_dir=folder,
             )  # fmt: skip
-        metrics["baselines"]["scratch"] = metrics_of(test, found, classes, domains, seed)
+        found = spread(found, classes, shown)
+        metrics["baselines"]["scratch"] = metrics_of(test, found, shown, domains, seed, parts)
     with modelling():
         timing = {
             who: timing_of(model, folders[who], test["path"].tolist()[: options["latency_images"]])
@@ -116,17 +134,18 @@ def evaluate(
         metrics[who]["cost"] = figures
     if "student" in metrics:
         metrics["student"] |= _beside_teacher(metrics, timing)
-    frame = _predictions(test, answers, served, classes, out)
+    frame = _predictions(test, answers, served, shown, list(kind.slices), out)
     paths = dict(zip(rows["id"], rows["path"], strict=True))
     content = assembling.assemble(
         recipe=name,
         served=served,
-        classes=classes,
+        classes=shown,
         predictions=frame,
         probabilities=answers[served].probabilities,
         uncalibrated=answers[served].uncalibrated,
         temperature=answers[served].temperature,
         metrics=_tasks_as_splits(metrics),
+        slicing={"categories": CATEGORIES | dict(kind.slices)},
         show=show_examples(lambda example: module.open_example(paths[example])),
         noun=NOUNS[task],
         histories={who: _read(folder / "history.json") for who, folder in folders.items()},
@@ -144,6 +163,8 @@ def evaluate(
             answered = answer_metrics(assistant, test, seed=seed)
         content["answering"] = answered
         metrics["teacher"] |= {k: v for k, v in answered.items() if k != "dialogues"}
+    if lessons:
+        content["modalities"] = modality_section(metrics, served)
     _write(out / "metrics.json", metrics)
     _write(out / "content.json", content)
     write_report(out / "report.html", content)
@@ -162,11 +183,12 @@ def _beside_teacher(metrics: dict[str, Any], timing: dict[str, Any]) -> dict[str
 
 
 def _tasks_as_splits(metrics: dict[str, Any]) -> dict[str, Any]:
-    """For the report's table of results: a line "task crop" beside "test"."""
+    """For the report's table of results: a line "task crop" beside "test"; slices have a table of
+    their own."""
 
     def lines(found: dict[str, Any]) -> dict[str, Any]:
         tasks = found.get("tasks", {})
-        own = {name: value for name, value in found.items() if name != "tasks"}
+        own = {k: value for k, value in found.items() if k != "tasks" and SLICE not in k}
         return own | {f"task {name}": value for name, value in tasks.items()}
 
     baselines = {name: lines(found) for name, found in metrics["baselines"].items()}
@@ -175,18 +197,25 @@ def _tasks_as_splits(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _predictions(
-    test: pd.DataFrame, answers: dict[str, Any], served: str, classes: list[str], out: Path
+    test: pd.DataFrame,
+    answers: dict[str, Any],
+    served: str,
+    classes: list[str],
+    further: list[str],
+    out: Path,
 ) -> pd.DataFrame:
-    """The served model's answers beside what is known of the examples; also as a file, with the
-    probabilities of every model."""
-    frame = test[[*_FRAME, *statistics_in(test.columns)]].copy()
+    """The served model's answers beside what is known of the examples, `further` columns of the
+    manifest among it; also as a file, with the probabilities of every model."""
+    known = [name for name in further if name in test]
+    frame = test[[*_FRAME, *known, *statistics_in(test.columns)]].copy()
     probabilities = answers[served].probabilities
     frame["predicted"] = np.array(classes)[probabilities.argmax(1)]
     frame["confidence"] = probabilities.max(1)
-    saved = frame.copy()
-    for who, found in answers.items():
-        for column, label in enumerate(classes):
-            saved[f"{who}:{label}"] = found.probabilities[:, column]
+    columns = [
+        pd.DataFrame(found.probabilities, columns=[f"{who}:{label}" for label in classes])
+        for who, found in answers.items()
+    ]
+    saved = pd.concat([frame, *columns], axis=1)
     saved.to_parquet(out / "predictions.parquet", index=False)
     return frame
 

@@ -30,7 +30,8 @@ def extract_features(
     """Write features.npz, probe.npz, probe.json, ranking.json, cost.json and backbone/ into
     `out_dir`.
 
-    With auxiliary labels also auxiliary.npz, the stacked rows of their probes.
+    With auxiliary labels also auxiliary.npz, the stacked rows of their probes; with a fusion as
+    head answerers.npz (see `regraft.steps.probes`).
 
     features.npz: `ids` (n,), `features` (n, dim) of the example as it is, and `averaged` (n, dim),
     the mean over its test views. backbone/ is the resolved encoder: weights and preprocessing.
@@ -59,7 +60,17 @@ def extract_features(
         else:
             plain, averaged, cost, tested = _embedded(task, encoder, rows, features["views"])
         augmented = augmented_embeddings(task, encoder, rows, features, seed)
-        write_probes(rows, averaged, augmented, kind=features["head"], seed=seed, out=out)
+        write_probes(
+            rows,
+            averaged,
+            augmented,
+            kind=features["head"],
+            seed=seed,
+            out=out,
+            parts=encoder.parts,
+            fusions=features["fusions"],
+            answer_precision=features["answer_precision"],
+        )
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     with modelling():
         views = adaptation_views(task_module(task), encoder, rows, features, seed=seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ import pandas as pd
 
 from regraft.data.auxiliary import PREFIX
 from regraft.evaluation.metrics import class_numbers, classification_metrics, prior_probabilities
+
+FEWEST_IN_SLICE = 20
+SLICE = ": "
+"""What stands between the name of a slicing and its value in the names of slices."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,46 @@ class Answers:
     uncalibrated: np.ndarray
     temperature: float
     tasks: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def over(self, own: list[str], classes: list[str]) -> Answers:
+        """The same as columns of `classes`; `own` are those of the model."""
+        if own == classes:
+            return self
+        return replace(
+            self,
+            probabilities=spread(self.probabilities, own, classes),
+            uncalibrated=spread(self.uncalibrated, own, classes),
+        )
+
+
+def tested(
+    rows: pd.DataFrame, classes: list[str], *, open_answers: bool
+) -> tuple[pd.DataFrame, list[str]]:
+    """The test rows of a manifest and the classes they are scored by: those of the model, and with
+    `open_answers` behind them the labels that it never learned, which it always misses."""
+    labelled = rows[(rows["split"] == "test") & rows["label"].notna()]
+    if not open_answers:
+        labelled = labelled[labelled["label"].isin(classes)]
+    unlearned = sorted(set(labelled["label"]) - set(classes))
+    return labelled.reset_index(drop=True), [*classes, *unlearned]
+
+
+def slices_of(test: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Masks (n,) of the slices that are large enough to be scored apart, by name."""
+    found = {}
+    for column, name in columns.items():
+        if column in test and test[column].nunique() > 1:
+            for value, count in test[column].value_counts().sort_index().items():
+                if count >= FEWEST_IN_SLICE and value:
+                    found[f"{name}{SLICE}{value}"] = (test[column] == value).to_numpy()
+    return found
+
+
+def spread(probabilities: np.ndarray, own: list[str], classes: list[str]) -> np.ndarray:
+    """Probabilities (n, own) as columns of `classes`; 0 for what a model does not know."""
+    found = np.zeros((len(probabilities), len(classes)))
+    found[:, [classes.index(name) for name in own]] = probabilities
+    return found
 
 
 def answers_of(model: Any, test: pd.DataFrame) -> Answers:
@@ -51,8 +96,9 @@ def metrics_of(
     classes: list[str],
     domains: dict[str, str],
     seed: int,
+    slices: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """Metrics on the whole test split and on each of its domains.
+    """Metrics on the whole test split, on each of its domains and on `slices` (masks by name).
 
     `domains` maps the words source and target to names of domains; both the word and the name are
     keys of the result.
@@ -70,7 +116,7 @@ def metrics_of(
         mask = (test["domain"] == name).to_numpy()
         if name and mask.any():
             result[word] = result[name] = measured(mask)
-    return result
+    return result | {name: measured(mask) for name, mask in (slices or {}).items()}
 
 
 def task_metrics(
@@ -103,23 +149,35 @@ def baseline_metrics(
     features: Path,
     domains: dict[str, str],
     seed: int,
+    *,
+    shown: list[str] | None = None,
+    slices: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
-    """The majority class, and the probe on frozen features that the fine-tuning began with."""
+    """The majority class, and the probe on frozen features that the fine-tuning began with; where
+    pairs were fused also each modality alone and every fusion. `shown` as `tested` returns it."""
     from scipy.special import softmax
 
     from regraft.backbones.heads import head_of
+    from regraft.steps.modalities import answerers_on
 
+    shown = shown or classes
     train = rows[(rows["split"] == "train") & rows["label"].isin(classes)]
     labels = class_numbers(train["label"].tolist(), classes)
-    prior = prior_probabilities(labels, len(test), len(classes))
+    prior = prior_probabilities(labels, len(test), len(shown))
     archive, head = np.load(features / "features.npz"), head_of(np.load(features / "probe.npz"))
     place = {name: index for index, name in enumerate(archive["ids"])}
     found = archive["averaged"][[place[name] for name in test["id"]]]
-    logits = head.logits(found)
-    probe = metrics_of(test, softmax(logits, axis=1), classes, domains, seed)
+    answers = {
+        "majority": prior,
+        "probe": spread(softmax(head.logits(found), axis=1), classes, shown),
+        **answerers_on(test, features, shown),
+    }
+    metrics = {
+        name: metrics_of(test, one, shown, domains, seed, slices) for name, one in answers.items()
+    }
     if (features / "auxiliary.npz").is_file():
-        probe["tasks"] = _probe_tasks(test, features, found, seed)
-    return {"majority": metrics_of(test, prior, classes, domains, seed), "probe": probe}
+        metrics["probe"]["tasks"] = _probe_tasks(test, features, found, seed)
+    return metrics
 
 
 def _probe_tasks(

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from regraft.data.auxiliary import PREFIX
+from regraft.errors import UserError
+from regraft.progress import note
+
+ANSWERERS = "answerers.npz"
 
 
 def write_probes(
@@ -18,18 +25,29 @@ def write_probes(
     kind: str,
     seed: int,
     out: Path,
+    parts: tuple[int, ...] = (),
+    fusions: Sequence[dict[str, Any]] = (),
+    answer_precision: float = 0.0,
 ) -> None:
     """Write probe.npz and probe.json, and with auxiliary labels auxiliary.npz, the stacked rows of
     their heads. `averaged` (n, dim) belong to `rows`, `augmented` to those of the split `train`.
 
+    With the kind `fusion`, which needs the encoder's `parts`, also answerers.npz: what every fusion
+    and every modality alone says of all rows.
+
     Raises
     ------
     UserError
-        An auxiliary task cannot be learned from these rows (see `training.probe.fit_auxiliary`).
+        An auxiliary task cannot be learned from these rows (see `training.probe.fit_auxiliary`), or
+        there is nothing to fuse.
     """
+    if kind == "fusion":
+        how: dict[str, Any] = {"fusions": fusions, "seed": seed}
+        _write_fusion(rows, averaged, parts, how, answer_precision, out)
+        return
     from regraft.training.probe import fit_auxiliary, fit_probe
 
-    how: dict[str, Any] = {"seed": seed, "augmented": augmented, "kind": kind}
+    how = {"seed": seed, "augmented": augmented, "kind": kind}
     further = fit_auxiliary(rows, averaged, **how)
     probe = fit_probe(rows, averaged, **how)
     np.savez(out / "probe.npz", **_calibrated(probe))
@@ -39,6 +57,50 @@ def write_probes(
         np.savez(out / "auxiliary.npz", **stacked)  # type: ignore[arg-type]
     card = probe.summary() | {"auxiliary": {name: one.summary() for name, one in further.items()}}
     (out / "probe.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
+
+
+def _write_fusion(
+    rows: pd.DataFrame,
+    averaged: np.ndarray,
+    parts: tuple[int, ...],
+    how: dict[str, Any],
+    answer_precision: float,
+    out: Path,
+) -> None:
+    from regraft.training.fusion_probe import fit_fusion_probe
+
+    refused = [name for name in rows.columns if name.startswith(PREFIX)]
+    if len(parts) != 2 or refused:
+        raise UserError(
+            "there is nothing to fuse" if not refused else "a fusion answers one task",
+            where="features.head",
+            got=f"fusion with {', '.join(refused) or 'a backbone of one input'}",
+            expected="a task whose examples are pairs, without data.auxiliary_labels",
+        )
+    probe, said = fit_fusion_probe(rows, averaged, parts=parts, **how)
+    threshold = {"abstain_below": _threshold(probe, answer_precision)}
+    np.savez(out / "probe.npz", **_calibrated(probe) | threshold)
+    whose = {"ids": rows["id"].to_numpy(str), "classes": np.array(probe.classes)}
+    found = {name: one.astype(np.float32) for name, one in said.items()}
+    np.savez_compressed(out / ANSWERERS, **whose, **found)  # type: ignore[arg-type]
+    card = probe.summary() | {"auxiliary": {}}
+    (out / "probe.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
+    note(f"chosen on held-out pairs: {probe.chosen}")
+
+
+def _threshold(probe: Any, precision: float) -> float:
+    """The confidence down to which answers to held-out pairs are right in this share; 1 where they
+    never are, 0 where nothing is asked for."""
+    from scipy.special import softmax
+
+    if not precision:
+        return 0.0
+    answers = softmax(probe.held_out_logits / _temperature(probe), axis=1)
+    right, confidence = answers.argmax(1) == probe.held_out_labels, answers.max(1)
+    order = np.argsort(-confidence, kind="stable")
+    shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(shares >= precision)
+    return float(confidence[order][enough[-1]]) if len(enough) else 1.0
 
 
 def _calibrated(probe: Any) -> dict[str, Any]:

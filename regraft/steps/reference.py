@@ -69,7 +69,14 @@ def observe(model: Any, rows: pd.DataFrame) -> Observed:
         statistics += [facts for _, facts in prepared]
         found.append(model.rows_and_embeddings([value for value, _ in prepared]))
     answers, embeddings = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Observed(rows["id"].tolist(), answers, embeddings, pd.DataFrame(statistics))
+    # what the network says of examples that it was fitted on is no reference for others
+    fitted = (rows["split"] == "train").to_numpy()
+    measured = [
+        {} if known else more
+        for known, more in zip(fitted, model.measured(embeddings), strict=True)
+    ]
+    facts = [one | more for one, more in zip(statistics, measured, strict=True)]
+    return Observed(rows["id"].tolist(), answers, embeddings, pd.DataFrame(facts))
 
 
 def write_reference(folder: Path, model: Any, manifest: pd.DataFrame, seen: Observed) -> None:

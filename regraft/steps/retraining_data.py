@@ -86,7 +86,7 @@ def _old_rows(name: str, domains: dict[str, str], options: dict[str, Any]) -> pd
         over = training.groupby(["domain", "label"]).cumcount() >= limits["replay_per_class"]
         manifest = manifest.drop(index=training.index[over])
     kept = ["sha256", "path", "label", "domain", "split", "group", "perceptual_hash"]
-    kept += kind_of(options["task"]).further_columns
+    kept += [name for name in kind_of(options["task"]).further_columns if name in manifest]
     return manifest[[*kept, *(PREFIX + task for task in task_names(manifest.columns))]]
 
 

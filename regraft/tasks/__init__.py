@@ -15,17 +15,29 @@ import numpy as np
 
 from regraft.errors import UserError
 
-NOUNS = {"image_classification": "images", "question_answering": "questions"}
+NOUNS = {
+    "image_classification": "images",
+    "question_answering": "questions",
+    "image_text_classification": "pairs",
+}
 """What the examples of each kind of task are called."""
 KINDS = tuple(NOUNS)
 INPUTS: dict[str, tuple[str, str | None]] = {
     "image_classification": ("image", None),
     "question_answering": ("question", "What are the symptoms of asthma?"),
+    "image_text_classification": (
+        "pair",
+        '{"image": "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAGklEQVR42mMUYIAAFnkY'
+        'QxHGUCDMYHwPZQAALeQB2gvqqowAAAAASUVORK5CYII=", "text": "What is shown?"}',
+    ),
 }
 """Name of the column of a registered model's input, and an example (None: the registry's own)."""
 PACKAGES = {
     "image_classification": ("timm", "torch", "torchvision", "pillow"),
     "question_answering": ("tokenizers", "torch", "transformers"),
+    "image_text_classification": (
+        *("pillow", "timm", "tokenizers", "torch", "torchvision", "transformers"),
+    ),
 }
 """What a registered model of each kind needs beside numpy, pandas and safetensors."""
 
@@ -34,6 +46,7 @@ class Predictor(Protocol):
     """A saved model, ready to answer."""
 
     task: str
+    fields: tuple[str, ...]
     classes: list[str]
 
     def predict(self, inputs: list[str | bytes]) -> list[dict[str, Any]]:
@@ -58,6 +71,9 @@ class Predictor(Protocol):
     def describe(self, value: Any) -> dict[str, float]:
         """A few cheap statistics of one input by name: the same function for the reference that
         evaluation keeps and for live inputs, so that they can be compared."""
+
+    def measured(self, embeddings: np.ndarray) -> list[dict[str, float]]:
+        """Further statistics of inputs, from their embeddings (n, dim)."""
 
     def probabilities(self, inputs: list[str | bytes]) -> np.ndarray:
         """Calibrated probabilities, (n, classes)."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.folding import folded
-from regraft.backbones.heads import CacheHead
+from regraft.backbones.heads import CacheHead, FusionHead
 from regraft.errors import UserError
 from regraft.tasks.image_views import flip_views
 
@@ -45,7 +45,7 @@ class Classifier(nn.Module):
         self.auxiliary = auxiliary or {}
         self.auxiliary_temperatures = dict.fromkeys(self.auxiliary, 1.0)
         rows = len(classes) + sum(map(len, self.auxiliary.values()))
-        self.head: nn.Linear | CacheHead = nn.Linear(encoder.dim, rows)
+        self.head: nn.Linear | CacheHead | FusionHead = nn.Linear(encoder.dim, rows)
 
     @property
     def auxiliary_columns(self) -> dict[str, slice]:

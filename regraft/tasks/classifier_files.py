@@ -11,8 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from regraft.backbones.encoder import blank_encoder
-from regraft.backbones.heads import CacheHead
+from regraft.backbones.heads import CacheHead, FusionHead
+from regraft.errors import UserError
 from regraft.tasks.classifier import Classifier
+
+_HEADS: dict[type[nn.Module], str] = {CacheHead: "cache_model", FusionHead: "fusion"}
 
 
 def save_classifier(model: Classifier, folder: Path, *, task: str) -> None:
@@ -27,7 +30,7 @@ def save_classifier(model: Classifier, folder: Path, *, task: str) -> None:
         "backbone": model.encoder.spec.to_json(),
         "test_views": model.test_views,
         "temperature": model.temperature,
-        "head": "cache_model" if isinstance(model.head, CacheHead) else "linear",
+        "head": _HEADS.get(type(model.head), "linear"),
         "parameters": sum(p.numel() for p in model.parameters()),
         "auxiliary": model.auxiliary,
         "auxiliary_temperatures": model.auxiliary_temperatures,
@@ -35,10 +38,10 @@ def save_classifier(model: Classifier, folder: Path, *, task: str) -> None:
     (folder / "model.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
 
 
-def load_classifier(folder: Path) -> Classifier:
-    """The model that `save_classifier` wrote, in eval mode."""
+def load_classifier(folder: Path, *, kind: type[Classifier] = Classifier) -> Classifier:
+    """The model of this kind that `save_classifier` wrote, in eval mode."""
     card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    model = Classifier(
+    model = kind(
         blank_encoder(card["backbone"], folder),
         card["classes"],
         test_views=card["test_views"],
@@ -54,7 +57,15 @@ def with_class(model: Classifier, label: str, weight: np.ndarray, bias: float) -
     """A copy that also knows `label`, whose logit is `weight` (dim,) . embedding + `bias`.
 
     Encoder, rows of the known classes and temperature stay as they are, bit for bit.
+
+    Raises UserError for a head that does not answer with one row per class.
     """
+    if isinstance(model.head, FusionHead):
+        raise UserError(
+            "a fusion cannot learn a further class alone",
+            where="the champion",
+            fix="add examples of it to the table and run the recipe again",
+        )
     state = {name: value.clone() for name, value in model.state_dict().items()}
     linear = "head.linear" if isinstance(model.head, CacheHead) else "head"
     row = torch.from_numpy(np.asarray(weight, dtype=np.float32))[None].to(model.encoder.device)

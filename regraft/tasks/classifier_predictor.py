@@ -16,7 +16,12 @@ BATCH = 16
 
 
 class ClassifierPredictor:
-    """A saved classifier, ready to answer. Later changes of `model` do not reach it."""
+    """A saved classifier, ready to answer. Later changes of `model` do not reach it.
+
+    `fields` are the names of the parts of an input that has several.
+    """
+
+    fields: tuple[str, ...] = ()
 
     task: str
 
@@ -88,6 +93,11 @@ class ClassifierPredictor:
                 answer["tasks"] = {name: self._best(name, p[number]) for name, p in tasks.items()}
             answers.append(answer)
         return answers
+
+    def measured(self, embeddings: np.ndarray) -> list[dict[str, float]]:
+        """Statistics of inputs that only the network can tell, from embeddings (n, dim); they are
+        logged beside those of `describe`."""
+        return [{} for _ in embeddings]
 
     def task_probabilities(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Calibrated probabilities (n, classes of the task) of each auxiliary task, from `rows`."""

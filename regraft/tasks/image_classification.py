@@ -16,7 +16,6 @@ from torch import nn
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.encoder import Encoder
 from regraft.backbones.folding import folded
-from regraft.backbones.layout import channels_last
 from regraft.backbones.loading import BackboneSpec, build, load_pretrained
 from regraft.data.images import open_rgb
 from regraft.errors import UserError
@@ -24,7 +23,7 @@ from regraft.progress import track
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
 from regraft.tasks.image_predictor import ImagePredictor
-from regraft.tasks.image_views import ComposedViews, ImageViews, flip_views
+from regraft.tasks.image_views import ComposedViews, ImageViews, flip_views, over_views
 
 _BATCH = 16
 
@@ -150,32 +149,14 @@ def embeddings_of_views(
 ) -> np.ndarray:
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
     encoder = folded(encoder)
-    return _over_views(encoder, views, numbers, encoder.device, "augmented views")
+    return over_views(encoder, views, numbers, encoder.device, "augmented views")
 
 
 def logits_of_views(model: Classifier, views: ImageViews, n_views: int) -> np.ndarray:
     """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
     model = model.for_inference()
     numbers = list(range(n_views))
-    return _over_views(model, views, numbers, model.encoder.device, "the teacher's answers")
-
-
-@torch.inference_mode()
-def _over_views(
-    module: nn.Module,
-    views: ImageViews,
-    numbers: list[int],
-    device: torch.device,
-    description: str,
-) -> np.ndarray:
-    pairs = np.array([(i, v) for i in range(len(views)) for v in numbers])
-    batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
-    found = []
-    for pair in track(batches, description, total=len(batches)):
-        x = views.batch(pair[:, 0], pair[:, 1]).to(device)
-        output = module(channels_last(x))
-        found.append(output.float().cpu().numpy())
-    return np.concatenate(found).reshape(len(views), len(numbers), -1)
+    return over_views(model, views, numbers, model.encoder.device, "the teacher's answers")
 
 
 def open_example(path: str) -> Image:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from regraft.data.image_statistics import image_statistics
-from regraft.data.images import open_rgb
+from regraft.data.images import from_base64, open_rgb
 from regraft.errors import UserError
 from regraft.tasks.classifier_predictor import ClassifierPredictor
 
@@ -37,7 +36,7 @@ class ImagePredictor(ClassifierPredictor):
             It is not base64.
         """
         try:
-            return _from_base64(text)
+            return from_base64(text)
         except ValueError as error:
             raise UserError(
                 "the input is not base64",
@@ -69,16 +68,10 @@ def decode(value: Any) -> Any:
     if len(value) < 4096 and Path(value).is_file():
         return open_rgb(value)
     try:
-        return open_rgb(_from_base64(value))
+        return open_rgb(from_base64(value))
     except ValueError as error:
         raise UserError(
             "the input is neither an existing file nor base64",
             got=value[:80],
             expected="a path, the bytes of an image, or base64",
         ) from error
-
-
-def _from_base64(text: str) -> bytes:
-    """Raises ValueError."""
-    text = text.partition(",")[2] if text.startswith("data:") else text
-    return base64.b64decode(text, validate=True)

@@ -26,7 +26,7 @@ from regraft.transfer.fusion import Embedded, Floats
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Relative to the mean variance of a component."""
-_FEWEST = 10
+FEWEST_GROUPS = 10
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def align(pairs: Embedded, groups: Sequence[str], *, rank: int = 64, seed: int =
     Raises UserError for fewer than ten groups.
     """
     codes = np.asarray(groups)
-    if len(np.unique(codes)) < _FEWEST:
+    if len(np.unique(codes)) < FEWEST_GROUPS:
         raise UserError(
             "too few pairs to align two encoders",
             got=f"{len(np.unique(codes))} images",
-            expected=f"at least {_FEWEST}",
+            expected=f"at least {FEWEST_GROUPS}",
         )
     folds = assign_folds(np.zeros(len(codes)), codes, seed=seed)
     found = [

@@ -28,6 +28,7 @@ class PairModel:
     fusions : by kind.
     judged : {name: {"accuracy", "log_loss"}} on held-out pairs, experts included.
     chosen : which of them answers where both modalities are there.
+    held_out : {name: log-probabilities (n, classes)} of the pairs by a fit without their fold.
     """
 
     classes: list[str]
@@ -36,6 +37,7 @@ class PairModel:
     fusions: Mapping[str, Fusion]
     judged: Mapping[str, dict[str, float]]
     chosen: str
+    held_out: Mapping[str, Floats]
 
     def probabilities(
         self,
@@ -59,6 +61,14 @@ class PairModel:
             return np.exp(self.text.log_probabilities(text))
         opinions = Opinions(self.image.log_probabilities(image), self.text.log_probabilities(text))
         return np.exp(self.fusions[name].log_probabilities(Embedded(image, text), opinions))
+
+    def values(self, by: str = "") -> dict[str, Any]:
+        """What a `backbones.heads.fusion.FusionHead` is made of, with `chosen` or `by` as joint."""
+        name = by or self.chosen
+        found: dict[str, Any] = {"kind": name}
+        for side, expert in ((IMAGE, self.image), (TEXT, self.text)):
+            found |= {f"{side}_{part}": value for part, value in expert.values().items()}
+        return found | (self.fusions[name].values() if name in self.fusions else {})
 
 
 def fit_pairs(
@@ -96,7 +106,7 @@ def fit_pairs(
         for name, answers in held_out.items()
     }
     chosen = _chosen(held_out, numbers, np.asarray(groups))
-    return PairModel(classes.tolist(), image, text, fitted, judged, chosen)
+    return PairModel(classes.tolist(), image, text, fitted, judged, chosen, held_out)
 
 
 def _chosen(held_out: dict[str, Floats], labels: NDArray[np.int64], groups: NDArray[Any]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.backbones.heads import (
+    FusionModel,
     Head,
     LinearHead,
     cache_model,
@@ -39,7 +40,7 @@ class Probe:
     heads that had not seen them: what a temperature can be fitted on without validation data.
     """
 
-    head: Head
+    head: Head | FusionModel
     kind: str
     classes: list[str]
     held_out_logits: np.ndarray

@@ -19,6 +19,8 @@ from regraft.errors import UserError
 class BrightnessPredictor:
     """Tells light from dark pictures; reads path, bytes and base64 as every predictor does."""
 
+    fields: tuple[str, ...] = ()
+
     def __init__(self, folder: Path | str) -> None:
         card = json.loads((Path(folder) / "model.json").read_text())
         self.classes: list[str] = card["classes"]
@@ -36,6 +38,9 @@ class BrightnessPredictor:
         answers = self.predict(inputs)
         light = [answer["probabilities"]["light"] for answer in answers]
         return answers, np.array([[share, 1.0] for share in light], np.float32).reshape(-1, 2)
+
+    def measured(self, embeddings: np.ndarray) -> list[dict[str, float]]:
+        return [{} for _ in embeddings]
 
     def from_text(self, text: str) -> bytes:
         try:

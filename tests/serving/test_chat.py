@@ -30,9 +30,13 @@ class TalkingPredictor:
     """An intent of two by the length of the question, and an assistant."""
 
     classes = ("short", "long")
+    fields: tuple[str, ...] = ()
 
     def __init__(self, assistant: Assistant | None = ASSISTANT) -> None:
         self.assistant = assistant
+
+    def measured(self, embeddings: np.ndarray) -> list[dict[str, float]]:
+        return [{} for _ in embeddings]
 
     def from_text(self, text: str) -> bytes:
         return text.encode()

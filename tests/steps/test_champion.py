@@ -12,8 +12,8 @@ import pytest
 from regraft.data.manifest import write_manifest
 from regraft.registry.versions import Reference
 from regraft.steps import champion
-from regraft.steps.champion import meets_champion, spread
-from regraft.steps.measuring import latencies
+from regraft.steps.champion import meets_champion
+from regraft.steps.measuring import latencies, spread
 
 CHAMPION = Reference("plants", "1")
 

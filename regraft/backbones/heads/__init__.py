@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from regraft.backbones.heads.cache_model import CacheHead, CacheModel, cache_model
+from regraft.backbones.heads.fusion import FusionHead, FusionModel
 from regraft.backbones.heads.linear import LinearHead
 from regraft.backbones.heads.logistic import DEFAULT_STRENGTH, STRENGTHS, logistic_probe
 from regraft.backbones.heads.nearest_class_mean import nearest_class_mean
@@ -27,8 +28,10 @@ KINDS: dict[str, Callable[..., Head]] = {
 """Every head at a strength that suits features of length 1: `fit(features, labels)`."""
 
 
-def head_of(arrays: Mapping[str, Any]) -> Head:
+def head_of(arrays: Mapping[str, Any]) -> Head | FusionModel:
     """The head whose `arrays()` these are, for example an open probe.npz."""
+    if "kind" in arrays:
+        return FusionModel(dict(arrays))
     linear = LinearHead(arrays["weight"], arrays["bias"], 0.0)
     if "keys" not in arrays:
         return linear
@@ -42,6 +45,8 @@ __all__ = [
     "STRENGTHS",
     "CacheHead",
     "CacheModel",
+    "FusionHead",
+    "FusionModel",
     "Head",
     "LinearHead",
     "cache_model",

@@ -53,6 +53,9 @@ class Fusion(Protocol):
     def log_probabilities(self, pairs: Embedded, opinions: Opinions) -> Floats:
         """(n, classes), of pairs whose image and text are both there."""
 
+    def values(self) -> dict[str, Any]:
+        """The numbers of the formula, as `backbones.heads.fusion` names them."""
+
 
 def fit_fusion(
     options: dict[str, Any],

@@ -16,6 +16,7 @@ share with the most right answers on held-out pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,12 @@ class Bilinear:
 
     def log_probabilities(self, pairs: Embedded, opinions: Opinions) -> Floats:
         return self.expert.log_probabilities(self.features(pairs))
+
+    def values(self) -> dict[str, Any]:
+        sides = {"image": self.image, "text": self.text}
+        found: dict[str, Any] = {f"{name}_mean": side.mean for name, side in sides.items()}
+        found |= {f"{name}_basis": side.basis for name, side in sides.items()}
+        return found | self.expert.values() | {"share": self.share}
 
 
 def joint_features(pairs: Embedded, image: Components, text: Components, share: float) -> Floats:

@@ -12,6 +12,7 @@ of the image is seen (Baltrusaitis et al., TPAMI 41, 2019, section 6).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ class Concatenated:
 
     def log_probabilities(self, pairs: Embedded, opinions: Opinions) -> Floats:
         return self.expert.log_probabilities(_side_by_side(pairs))
+
+    def values(self) -> dict[str, Any]:
+        return self.expert.values()
 
 
 def fit(

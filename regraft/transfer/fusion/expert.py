@@ -10,6 +10,7 @@ target that is always 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,10 @@ class Expert:
     def log_probabilities(self, features: Floats) -> Floats:
         """(n, classes) of features (n, dim)."""
         return np.asarray(log_softmax(self.head.logits(features) / self.temperature, axis=1))
+
+    def values(self) -> dict[str, Any]:
+        """`weight` and `bias` with the temperature in them."""
+        return self.head.scaled(1 / self.temperature).arrays()
 
 
 def fit_expert(

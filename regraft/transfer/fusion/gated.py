@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,9 @@ class Gated:
         g = self.gate(opinions)[:, None]
         both = g * np.exp(opinions.image) + (1 - g) * np.exp(opinions.text)
         return np.asarray(np.log(np.maximum(both, 1e-12)))
+
+    def values(self) -> dict[str, Any]:
+        return {"numbers": self.weights}
 
 
 def fit(

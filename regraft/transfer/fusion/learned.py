@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,9 @@ class Learned:
     def log_probabilities(self, pairs: Embedded, opinions: Opinions) -> Floats:
         both = self.image * opinions.image + self.text * opinions.text
         return np.asarray(log_softmax(both + self.of_prior * self.prior, axis=1))
+
+    def values(self) -> dict[str, Any]:
+        return {"numbers": np.array([self.image, self.text, self.of_prior]), "prior": self.prior}
 
 
 def fit(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ class Weighted:
     def log_probabilities(self, pairs: Embedded, opinions: Opinions) -> Floats:
         both = self.weight * np.exp(opinions.image) + (1 - self.weight) * np.exp(opinions.text)
         return np.asarray(np.log(np.maximum(both, 1e-12)))
+
+    def values(self) -> dict[str, Any]:
+        return {"numbers": np.array([self.weight])}
 
 
 def fit(

@@ -1,0 +1,179 @@
+"""A fusion as a head: from the embeddings of an image and a text, side by side, to classes.
+
+    l_image, l_text = log softmax of a linear head on either embedding
+    logits = joint(image, text, l_image, l_text) where both are there, else l of the one that is
+
+`joint` is that of the fusion whose formula and source `regraft.transfer.fusion.<kind>` gives; here
+it is written once more, in tensors, so that gradients reach both encoders. A part of zeros is a
+missing modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+from torch.nn import functional
+
+from regraft.backbones.heads.linear import Array
+
+_LEARNED = {"image_weight", "image_bias", "text_weight", "text_bias", "weight", "bias", "numbers"}
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True)
+class FusionModel:
+    """What was fitted: `values` are the tensors of a `FusionHead` by name, and `kind`, the name of
+    the fusion; `cv_accuracy` and its interval as in `LinearHead`."""
+
+    values: Mapping[str, Array]
+    cv_accuracy: float | None = None
+    cv_low: float | None = None
+    cv_high: float | None = None
+    strength: float = 0.0
+
+    def logits(self, features: ArrayLike) -> Array:
+        """Unnormalised scores (n, classes) of `features` (n, dim)."""
+        x = torch.from_numpy(np.asarray(features, dtype=np.float32))
+        with torch.inference_mode():
+            return np.asarray(FusionHead(self.values)(x).numpy())
+
+    def scaled(self, factor: float) -> FusionModel:
+        """The same with the logits of `joint` multiplied by `factor`."""
+        scale = np.asarray(self.values.get("scale", 1.0)) * factor
+        return replace(self, values={**self.values, "scale": scale})
+
+    def arrays(self) -> dict[str, Any]:
+        """What `FusionHead` is made of and an .npz file holds."""
+        return dict(self.values)
+
+
+class FusionHead(nn.Module):
+    """`FusionModel` as a module: (n, image dim + text dim) to (n, classes)."""
+
+    kind: torch.Tensor
+    scale: torch.Tensor
+    abstain_below: torch.Tensor
+    image_weight: torch.Tensor
+    image_bias: torch.Tensor
+    text_weight: torch.Tensor
+    text_bias: torch.Tensor
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__()
+        given = dict(values)
+        number = given.pop("kind")
+        if not isinstance(number, torch.Tensor):
+            number = torch.tensor(_KINDS.index(str(number)))
+        self.register_buffer("kind", number)
+        self.register_buffer("scale", _tensor(given.pop("scale", 1.0)))
+        self.register_buffer("abstain_below", _tensor(given.pop("abstain_below", 0.0)))
+        for name, value in given.items():
+            if name in _LEARNED:
+                self.register_parameter(name, nn.Parameter(_tensor(value)))
+            else:
+                self.register_buffer(name, _tensor(value))
+        self._joint = _JOINTS[self.name]
+        self._parts = [self.image_weight.shape[1], self.text_weight.shape[1]]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, classes) of embeddings (n, dim)."""
+        image, text = x.float().split(self._parts, 1)
+        seen, read = (part.abs().amax(1, keepdim=True) > 0 for part in (image, text))
+        of_image = functional.linear(image, self.image_weight, self.image_bias).log_softmax(1)
+        of_text = functional.linear(text, self.text_weight, self.text_bias).log_softmax(1)
+        joint = self.scale * self._joint(self, image, text, of_image, of_text)
+        alone: torch.Tensor = torch.where(seen, of_image, of_text)
+        return torch.where(seen & read, joint, alone)
+
+    @property
+    def name(self) -> str:
+        """Who answers where both modalities are there: a kind of fusion, `image` or `text`."""
+        return _KINDS[int(self.kind)]
+
+    @property
+    def aligned(self) -> bool:
+        """Whether `match` can be asked for."""
+        return hasattr(self, "match_image_mean")
+
+    @torch.inference_mode()
+    def match(self, embeddings: ArrayLike) -> Array:
+        """Cosines (n,) of image and text after their alignment (`training.alignment`), from
+        embeddings (n, dim); NaN where a modality is missing."""
+        x = torch.as_tensor(np.asarray(embeddings, dtype=np.float32)).to(self.scale.device)
+        sides = []
+        for name, part in zip(("image", "text"), x.split(self._parts, 1), strict=True):
+            mean, projection = (
+                getattr(self, f"match_{name}_{what}") for what in ("mean", "projection")
+            )
+            missing = part.abs().amax(1, keepdim=True) == 0
+            mapped = functional.normalize((part - mean) @ projection.T, dim=1)
+            sides.append(torch.where(missing, torch.nan, mapped))
+        return np.asarray((sides[0] * sides[1]).sum(1).cpu().numpy())
+
+
+def _tensor(value: Any) -> torch.Tensor:
+    return torch.as_tensor(np.asarray(value), dtype=torch.float32).clone()
+
+
+def _image(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+    return of_image
+
+
+def _text(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+    return of_text
+
+
+def _concatenated(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+    return functional.linear(torch.cat([image, text], 1), head.weight, head.bias)
+
+
+def _weighted(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+    return _mixture(head.numbers[0], of_image, of_text)
+
+
+def _learned(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+    a, b, c = head.numbers
+    return a * of_image + b * of_text + c * head.prior
+
+
+def _gated(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+    sure = [torch.ones_like(of_image[:, 0])]
+    for one in (of_image, of_text):
+        sure += [one.amax(1), -(one.exp() * one).sum(1)]
+    gate = torch.sigmoid((torch.stack(sure, 1) @ head.numbers).clamp(-30, 30))
+    return _mixture(gate[:, None], of_image, of_text)
+
+
+def _bilinear(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+    seen, read = (
+        functional.normalize((part - mean) @ basis.T, dim=1)
+        for part, mean, basis in (
+            (image, head.image_mean, head.image_basis),
+            (text, head.text_mean, head.text_basis),
+        )
+    )
+    products = (read[:, :, None] * seen[:, None, :]).flatten(1)
+    return functional.linear(torch.cat([text, head.share * products], 1), head.weight, head.bias)
+
+
+def _mixture(weight: Any, of_image: Any, of_text: Any) -> Any:
+    both = weight * of_image.exp() + (1 - weight) * of_text.exp()
+    return both.clamp(min=_SMALLEST).log()
+
+
+_JOINTS: dict[str, Callable[..., torch.Tensor]] = {
+    "image": _image,
+    "text": _text,
+    "concatenated": _concatenated,
+    "weighted": _weighted,
+    "learned": _learned,
+    "gated": _gated,
+    "bilinear": _bilinear,
+}
+_KINDS = list(_JOINTS)

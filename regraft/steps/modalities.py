@@ -1,0 +1,118 @@
+"""Where examples are pairs: what each modality says alone, and what is gained by having both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.steps.measuring import metrics_of, spread
+from regraft.steps.probes import ANSWERERS
+
+IMAGE, TEXT, LATE = "image", "text", "weighted"
+_MISSING = ("missing image", "missing text")
+_NAMES = {IMAGE: "image alone", TEXT: "text alone", LATE: "late fusion"}
+
+
+def answerers_on(test: pd.DataFrame, features: Path, classes: list[str]) -> dict[str, np.ndarray]:
+    """Probabilities (n, classes) of each modality alone and of every fusion of frozen features, by
+    the name in tables; {} where nothing was fused."""
+    if not (features / ANSWERERS).is_file():
+        return {}
+    archive = np.load(features / ANSWERERS)
+    place = {name: index for index, name in enumerate(archive["ids"])}
+    rows, own = [place[name] for name in test["id"]], archive["classes"].tolist()
+    return {
+        _NAMES.get(name, f"fusion {name}"): spread(archive[name][rows], own, classes)
+        for name in archive.files
+        if name not in ("ids", "classes")
+    }
+
+
+def modality_metrics(
+    model: Any,
+    test: pd.DataFrame,
+    served: np.ndarray,
+    classes: list[str],
+    features: Path,
+    *,
+    domains: dict[str, str],
+    slices: Mapping[str, np.ndarray],
+    seed: int,
+) -> dict[str, Any]:
+    """Of the served model, whose answers to the test pairs are `served` (n, classes): metrics
+    without the image and without the text, `gains` over each other answerer and `abstention`; {}
+    where nothing was fused."""
+    others = answerers_on(test, features, classes)
+    if not others:
+        return {}
+    found: dict[str, Any] = {
+        name: metrics_of(test, answers, classes, domains, seed, slices)
+        for name, answers in _without(test, model, classes).items()
+    }
+    found["gains"] = _gains(test, served, others, classes)
+    found["abstention"] = _abstention(model, test)
+    return found
+
+
+def modality_section(metrics: dict[str, Any], served: str) -> dict[str, Any]:
+    """For the report: what answers the test pairs how well, and what having both is worth."""
+    own = metrics[served]
+    named = {name: one["test"] for name, one in metrics["baselines"].items() if name != "probe"}
+    named |= {f"served, {name}": own[name]["test"] for name in _MISSING}
+    named["served"] = own["test"]
+    rows = [
+        {"name": name, "accuracy": one["accuracy"], "interval": one["interval"]["accuracy"]}
+        for name, one in named.items()
+    ]
+    whole = own["test"]["accuracy"]
+    worth = {
+        modality: whole - own[f"missing {modality}"]["test"]["accuracy"]
+        for modality in (IMAGE, TEXT)
+    }
+    rows.sort(key=lambda row: row["accuracy"])
+    return {"rows": rows, "gains": own["gains"], "worth": worth, "abstention": own["abstention"]}
+
+
+def _without(test: pd.DataFrame, model: Any, classes: list[str]) -> dict[str, np.ndarray]:
+    """What the model says of the test pairs without their image, and without their text."""
+    from regraft.data.pair_files import PairFile, open_pair
+
+    pairs = [open_pair(Path(path).read_bytes()) for path in test["path"]]
+    inputs = (
+        [PairFile(None, pair.text).to_bytes() for pair in pairs],
+        [PairFile(pair.image, None).to_bytes() for pair in pairs],
+    )
+    return {
+        name: spread(model.probabilities(values), model.classes, classes)
+        for name, values in zip(_MISSING, inputs, strict=True)
+    }
+
+
+def _gains(
+    test: pd.DataFrame, served: np.ndarray, others: dict[str, np.ndarray], classes: list[str]
+) -> list[dict[str, Any]]:
+    """How much more often the served model is right than each other answerer: {name, difference,
+    low, high}, 95 %, by paired bootstrap over images."""
+    from regraft.evaluation.metrics import class_numbers
+    from regraft.evaluation.paired_bootstrap import paired_bootstrap
+    from regraft.evaluation.pairs import pair
+
+    truth, groups = class_numbers(test["label"].tolist(), classes), test["group"].tolist()
+    rows = []
+    for name, other in others.items():
+        found = paired_bootstrap(pair(truth, served.argmax(1), other.argmax(1), groups=groups))
+        rows.append({"name": name, **{key: found[key] for key in ("difference", "low", "high")}})
+    return rows
+
+
+def _abstention(model: Any, test: pd.DataFrame) -> dict[str, float]:
+    """Share of the test pairs that the model answers, and how often it is right then."""
+    answers = model.predict(test["path"].tolist())
+    right = [one["label"] == label for one, label in zip(answers, test["label"], strict=True)]
+    given = np.array([not one["abstains"] for one in answers])
+    accuracy = float(np.mean(np.array(right)[given])) if given.any() else 0.0
+    return {"answered": round(float(given.mean()), 4), "right": round(accuracy, 4)}

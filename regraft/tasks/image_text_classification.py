@@ -1,0 +1,159 @@
+"""Pairs of image and text: two encoders -> fusion -> classes. Visual questions over a closed set of
+answers are the usual case; a caption or report with a class is the same."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+
+from regraft.backbones.blockwise import BlockwiseEncoder
+from regraft.backbones.encoder import Encoder
+from regraft.backbones.folding import folded
+from regraft.backbones.loading import load_pretrained
+from regraft.backbones.pair_encoder import PairEncoder
+from regraft.backbones.transformer import embed_texts, with_layers
+from regraft.backbones.transformer_loading import EMBEDDED, load_transformer
+from regraft.data.images import open_rgb
+from regraft.errors import UserError
+from regraft.progress import track
+from regraft.tasks.classifier import Classifier
+from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
+from regraft.tasks.image_views import over_views
+from regraft.tasks.pair_classifier import PairClassifier
+from regraft.tasks.pair_predictor import PairPredictor
+from regraft.tasks.pair_views import PairViews, read_pair
+
+_BATCH = 16
+
+__all__ = ["load_model", "with_class"]
+load_model = partial(load_classifier, kind=PairClassifier)
+
+
+def pretrained_encoder(backbone: dict[str, Any], *, taps: int) -> PairEncoder:
+    """Both encoders that the recipe's backbone section names, with their weights."""
+    of_image = dict(backbone)
+    text, locked = dict(of_image.pop("text")), of_image.pop("locked")
+    image = Encoder(*load_pretrained(**of_image, taps=taps)).eval()
+    text["name"] = text["name"] or EMBEDDED
+    return PairEncoder(image, load_transformer(**text), locked=locked)
+
+
+def student_encoder(teacher: PairEncoder, options: dict[str, Any]) -> PairEncoder:
+    """The teacher's image encoder, or one by name, beside some of the layers of its text encoder.
+    `options` are the recipe's student section."""
+    options = dict(options)
+    layers, text, locked = (options.pop(name) for name in ("layers", "text", "locked"))
+    if any(text.values()):
+        raise UserError(
+            "a student of pairs reads with the teacher's text encoder",
+            where="distillation.student.text",
+            fix="leave it out; distillation.student.layers makes it cheaper",
+        )
+    if options["name"] == "teacher":
+        image = teacher.image.blank()
+        image.load_state_dict(teacher.image.state_dict())
+    else:
+        image = Encoder(*load_pretrained(**options, taps=teacher.image.spec.taps)).eval()
+    half = max((len(teacher.text.blocks) - 1) // 2, teacher.text.spec.taps + 1)
+    return PairEncoder(image, with_layers(teacher.text, layers or half), locked=locked)
+
+
+def new_model(
+    encoder: BlockwiseEncoder,
+    classes: list[str],
+    *,
+    test_views: int,
+    auxiliary: dict[str, list[str]] | None = None,
+) -> PairClassifier:
+    """A classifier with an untrained head, for the tasks in `auxiliary` too.
+
+    Raises UserError for more than one test view.
+    """
+    _refuse_views(test_views)
+    return PairClassifier(encoder, classes, auxiliary=auxiliary)
+
+
+def _refuse_views(views: int) -> None:
+    if views != 1:
+        raise UserError(
+            "a pair has one view when it is answered",
+            where="features.views",
+            got=str(views),
+            expected="1: left and right may be what is asked",
+        )
+
+
+def save(model: Classifier, folder: Path) -> None:
+    """Write model.safetensors, model.json and tokenizer.json."""
+    save_classifier(model, folder, task="image_text_classification")
+
+
+def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (n, dim) and logits (n, classes) of files of pairs."""
+    rows, embeddings = PairPredictor(model).rows_and_embeddings(paths)
+    return embeddings, rows[:, : len(model.classes)]
+
+
+@torch.inference_mode()
+def embed(encoder: PairEncoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (n, dim) of pairs as they are, twice: a pair has one view. An image, or a text,
+    that several pairs share goes through its network once."""
+    _refuse_views(views)
+    encoder = cast(PairEncoder, folded(encoder))
+    pairs = [read_pair(path) for path in rows["path"]]
+    _, first, images = np.unique(
+        [pair.image_digest for pair in pairs], return_index=True, return_inverse=True
+    )
+    found = []
+    starts = range(0, len(first), _BATCH)
+    for start in track(starts, "features", total=len(starts)):
+        opened = [open_rgb(pairs[i].image or b"") for i in first[start : start + _BATCH]]
+        x = encoder.image.spec.preprocessing.tensor(opened).to(encoder.device)
+        found.append(encoder.image(x).cpu().numpy())
+    texts, which = np.unique([pair.text or "" for pair in pairs], return_inverse=True)
+    of_texts = embed_texts(encoder.text, texts.tolist())[which]
+    joined = np.concatenate([np.concatenate(found)[images], of_texts], 1).astype(np.float32)
+    return joined, joined
+
+
+def training_views(
+    encoder: PairEncoder, rows: pd.DataFrame, augmentation: dict[str, Any], *, seed: int
+) -> PairViews:
+    """The views of these rows that a model with this encoder is trained on."""
+    return PairViews(
+        rows["path"].tolist(), encoder, augmentation, seed=seed, contents=rows["sha256"].tolist()
+    )
+
+
+def embeddings_of_views(
+    encoder: BlockwiseEncoder, views: PairViews, numbers: list[int]
+) -> np.ndarray:
+    """Embeddings (n, len(numbers), dim) of these training views of every example."""
+    return over_views(folded(encoder), views, numbers, encoder.device, "augmented views")
+
+
+def logits_of_views(model: Classifier, views: PairViews, n_views: int) -> np.ndarray:
+    """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
+    numbers = list(range(n_views))
+    device = model.encoder.device
+    return over_views(model.for_inference(), views, numbers, device, "the teacher's answers")
+
+
+def open_example(path: str) -> str:
+    """What a report shows of an example."""
+    return read_pair(path).text or ""
+
+
+def predictor(model: Classifier) -> PairPredictor:
+    """The model as it is, ready to answer."""
+    return PairPredictor(model)
+
+
+def load(folder: Path) -> PairPredictor:
+    """The predictor of a saved model."""
+    return PairPredictor(load_model(folder))

@@ -1,0 +1,75 @@
+"""The probe of pairs: every fusion of both embeddings, and the one that held-out pairs choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from regraft.backbones.heads.fusion import FusionModel
+from regraft.backbones.heads.linear import unit_rows
+from regraft.shift.cross_validation import wilson_interval
+from regraft.training.alignment import FEWEST_GROUPS, align
+from regraft.training.fusion import PairModel, fit_pairs
+from regraft.training.probe import Probe
+from regraft.transfer.fusion import Embedded, Floats
+
+_RANK = 16
+"""Directions in which image and text are compared, for watching whether they belong together."""
+
+
+@dataclass(frozen=True)
+class FusionProbe(Probe):
+    """`judged` are accuracy and log loss of every answerer on held-out pairs, `chosen` is one of
+    them."""
+
+    judged: Mapping[str, Mapping[str, float]]
+    chosen: str
+
+    def summary(self) -> dict[str, Any]:
+        return super().summary() | {"judged": self.judged, "chosen": self.chosen}
+
+
+def fit_fusion_probe(
+    rows: pd.DataFrame,
+    features: np.ndarray,
+    *,
+    parts: tuple[int, ...],
+    fusions: Sequence[dict[str, Any]],
+    seed: int,
+) -> tuple[FusionProbe, dict[str, Floats]]:
+    """The fusion of the rows of split `train`, as `probe.fit_probe` has it, and what every
+    answerer, chosen or not, says of all rows: {name: probabilities (n, classes)}.
+
+    `features` (n, sum of `parts`) belong to `rows`; `fusions` as in `fusion.fit_pairs`.
+    """
+    train = (rows["split"] == "train").to_numpy()
+    pairs = _embedded(features, parts)
+    own = rows[train]
+    labels, groups = own["label"].astype(str).tolist(), own["group"].astype(str).tolist()
+    model = fit_pairs(pairs.rows(train), labels, groups, fusions=fusions, seed=seed)
+    numbers = np.searchsorted(model.classes, labels)
+    held_out = model.held_out[model.chosen]
+    right = held_out.argmax(1) == numbers
+    low, high = wilson_interval(float(right.mean()), len(set(groups)))
+    values = model.values()
+    if len(set(groups)) >= FEWEST_GROUPS:
+        aligned = align(pairs.rows(train), groups, rank=_RANK, seed=seed)
+        values |= {f"match_{name}": value for name, value in asdict(aligned).items()}
+    head = FusionModel(values, float(right.mean()), low, high)
+    probe = FusionProbe(
+        head, "fusion", model.classes, held_out, numbers, model.judged, model.chosen
+    )
+    return probe, _said(model, pairs)
+
+
+def _embedded(features: np.ndarray, parts: tuple[int, ...]) -> Embedded:
+    image, text = np.split(features.astype(np.float64), [parts[0]], axis=1)
+    return Embedded(unit_rows(image), unit_rows(text))
+
+
+def _said(model: PairModel, pairs: Embedded) -> dict[str, Floats]:
+    return {name: model.probabilities(pairs.image, pairs.text, by=name) for name in model.judged}

@@ -1,0 +1,202 @@
+"""Pairs of image and text: two small encoders, their fusion, and what is answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from regraft.backbones.encoder import load_encoder
+from regraft.backbones.heads.fusion import FusionHead, FusionModel
+from regraft.backbones.pair_encoder import PairEncoder
+from regraft.data.pair_files import PairFile, stored_pair
+from regraft.errors import UserError
+from regraft.recipe.augmentation import AugmentationOptions
+from regraft.recipe.backbone import BackboneOptions
+from regraft.recipe.fusion import FUSIONS
+from regraft.tasks import image_text_classification as task
+from regraft.tasks.pair_predictor import PairPredictor
+from regraft.training.fusion import fit_pairs
+from regraft.training.fusion_probe import fit_fusion_probe
+from regraft.transfer.fusion import Embedded
+from tests.backbones.texts import WORDS, tiny_folder
+from tests.data.test_pair_files import picture
+
+N = 60
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> PairEncoder:
+    folder = tiny_folder(tmp_path_factory.mktemp("text"))
+    options = BackboneOptions.model_validate(
+        {"name": "starter", "image_size": 64, "text": {"name": str(folder), "taps": 1}}
+    )
+    return task.pretrained_encoder(options.model_dump(mode="json"), taps=1)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The label follows from picture (one of two) and text (one of two) together."""
+    store, rng = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
+    found = []
+    for number in range(N):
+        of_image, of_text = number % 2, (number // 2) % 2
+        words = " ".join([*rng.choice(WORDS[10:20], 3), ["asthma", "fever"][of_text]])
+        path = stored_pair(PairFile(picture(of_image, 48 + number), words), store)
+        label = "agree" if of_image == of_text else "differ"
+        found.append((f"{number}", str(path), label, f"g{number}", path.stem))
+    return pd.DataFrame(found, columns=["id", "path", "label", "group", "sha256"]).assign(
+        split=["test" if number % 3 == 0 else "train" for number in range(N)]
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor(encoder: PairEncoder, rows: pd.DataFrame) -> PairPredictor:
+    features, _ = task.embed(encoder, rows, views=1)
+    probe, _ = fit_fusion_probe(
+        rows, features, parts=encoder.parts, seed=0,
+        fusions=[one.model_dump() for one in FUSIONS],
+    )  # fmt: skip
+    assert probe.chosen == "bilinear"
+    model = task.new_model(encoder, probe.classes, test_views=1)
+    model.set_head(**probe.head.arrays() | {"abstain_below": 0.6})
+    return task.predictor(model)
+
+
+def test_what_only_both_know_is_answered(predictor: PairPredictor, rows: pd.DataFrame) -> None:
+    test = rows[rows["split"] == "test"]
+    answers = predictor.predict(test["path"].tolist())
+    right = np.mean([a["label"] == b for a, b in zip(answers, test["label"], strict=True)])
+    assert right > 0.8
+    assert {answer["answered_by"] for answer in answers} == {"bilinear"}
+
+
+def test_without_a_modality_the_other_one_answers(predictor: PairPredictor) -> None:
+    image, text = PairFile(picture(0), None), PairFile(None, "fever")
+    alone = predictor.predict([image.to_bytes(), text.to_bytes()])
+    assert [answer["answered_by"] for answer in alone] == ["image", "text"]
+    assert all(answer["abstains"] for answer in alone)  # alone, neither knows
+    together = predictor.predict([image.to_bytes(), text.to_bytes(), b'{"text": "a cold"}'])
+    for one, again in zip(alone, together, strict=False):
+        assert again["confidence"] == pytest.approx(one["confidence"], abs=1e-5)
+
+
+def test_a_folder_answers_as_the_model_did(
+    predictor: PairPredictor, rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    task.save(predictor.model, tmp_path)
+    paths = rows["path"].tolist()[:5]
+    found = task.load(tmp_path)
+    np.testing.assert_allclose(found.logits(paths), predictor.logits(paths), atol=1e-4)
+    assert json.loads((tmp_path / "model.json").read_text())["head"] == "fusion"
+    predictor.model.encoder.save(tmp_path / "encoder")
+    again = load_encoder(tmp_path / "encoder")
+    x = predictor.tensor(paths)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(x), predictor.model.encoder(x), atol=1e-4, rtol=1e-4)
+
+
+def test_a_person_may_name_a_photo_and_a_question(predictor: PairPredictor, tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    photo.write_bytes(picture(0))
+    whole = predictor.predict([PairFile(picture(0), "fever").to_bytes()])
+    assert predictor.predict([f"{photo}::fever"]) == whole
+    assert predictor.predict(["::fever"])[0]["answered_by"] == "text"
+    assert predictor.predict([str(photo)])[0]["answered_by"] == "image"
+    for nothing in ("::", "nowhere.png::fever", "nowhere"):
+        with pytest.raises(UserError):
+            predictor.predict([nothing])
+
+
+def test_bad_live_input_is_one_error_and_opens_nothing(
+    predictor: PairPredictor, tmp_path: Path
+) -> None:
+    photo = tmp_path / "a.png"
+    photo.write_bytes(picture(0))
+    named = json.dumps({"image": str(photo), "text": "fever"}).encode()
+    long = json.dumps({"text": "a " * 25_000}).encode()
+    for data in (b"{}", b"::", f"{photo}::fever".encode(), named, long):
+        with pytest.raises(UserError):
+            predictor.prepare(data, max_pixels=10_000)
+    with pytest.raises(UserError, match="too_many_pixels"):
+        predictor.prepare(PairFile(picture(0, 200), "fever").to_bytes(), max_pixels=10_000)
+
+
+def test_mixed_up_pairs_match_less(predictor: PairPredictor, rows: pd.DataFrame) -> None:
+    """Here image and text are independent but for the label, so alignment is given one to learn."""
+    same = rows[rows["label"] == "agree"].reset_index(drop=True)
+    features, _ = task.embed(predictor._encoder, same, views=1)
+    probe, _ = fit_fusion_probe(
+        same.assign(split="train", label=["x", "y"] * (len(same) // 2)), features,
+        parts=predictor._encoder.parts, seed=0, fusions=[{"kind": "concatenated"}],
+    )  # fmt: skip
+    head = FusionHead(probe.head.arrays())
+    image, text = np.split(features, [predictor._encoder.parts[0]], axis=1)
+    shuffled = np.concatenate([image, np.roll(text, 1, axis=0)], 1)
+    assert head.match(features).mean() > head.match(shuffled).mean() + 0.5
+    missing = np.concatenate([image, np.zeros_like(text)], 1)
+    assert np.isnan(head.match(missing)).all()
+
+
+@pytest.mark.parametrize("kind", ["image", "text", *(one.kind for one in FUSIONS)])
+def test_a_head_says_what_the_fusion_says(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=(90, dim)) for dim in (12, 9)]
+    image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in parts)
+    labels = [["a", "b", "c"][int(i[0] > 0) + int(t[0] > 0)] for i, t in zip(*parts, strict=True)]
+    model = fit_pairs(
+        Embedded(image, text), labels, [str(n) for n in range(90)],
+        fusions=[one.model_dump() for one in FUSIONS], seed=0,
+    )  # fmt: skip
+    both = np.concatenate([image, text], 1)
+    both[0, :12] = both[1, 12:] = 0.0
+    logits = FusionModel(model.values(kind)).logits(both)
+    found = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    wanted = model.probabilities(image, text, by=kind)
+    np.testing.assert_allclose(found[2:], wanted[2:], atol=1e-4)
+    np.testing.assert_allclose(found[:1], model.probabilities(None, text[:1]), atol=1e-4)
+    np.testing.assert_allclose(found[1:2], model.probabilities(image[1:2], None), atol=1e-4)
+
+
+def test_gradients_reach_both_encoders_and_a_locked_one_stays(
+    encoder: PairEncoder, predictor: PairPredictor, rows: pd.DataFrame
+) -> None:
+    sides = {name.split(".")[0] for block in encoder.blocks[-2:] for name in block.parameters}
+    assert sides == {"image", "text"}
+    views = task.training_views(
+        encoder, rows[:4], AugmentationOptions(modality_dropout=0.9).model_dump(), seed=0
+    )
+    x = views.batch(np.arange(4), np.ones(4, dtype=int))
+    assert (x[:, :2].sum(1) == 1).any()
+    whole = views.batch(np.arange(4), np.zeros(4, dtype=int))
+    for locked, moving in (("", {"image", "text"}), ("image", {"text"}), ("text", {"image"})):
+        own = PairEncoder(encoder.image, encoder.text, locked=locked)
+        own.freeze_except({block.index for block in own.blocks[-2:]})
+        own.train()
+        own.zero_grad(set_to_none=True)
+        predictor.model.head(own(whole)).square().sum().backward()
+        moved = {n.split(".")[1] for n, p in own.named_parameters() if p.grad is not None}
+        assert moved == moving
+    encoder.freeze_except(set())
+    encoder.zero_grad(set_to_none=True)
+    encoder.eval()
+
+
+@pytest.mark.parametrize(
+    ("what", "options"), [("views", {"test_views": 2}), ("fields", {"text": {"name": "minilm"}})]
+)
+def test_what_a_pair_has_not_is_refused(
+    encoder: PairEncoder, what: str, options: dict[str, Any]
+) -> None:
+    from regraft.backbones.loading import load_pretrained
+
+    with pytest.raises(UserError):
+        if what == "views":
+            task.new_model(encoder, ["a", "b"], **options)
+        else:
+            load_pretrained("starter", **options)
