@@ -20,11 +20,10 @@ from regraft.tasks.assistant.confidence import ABSTAIN, ANSWER, ASK_BACK
 from regraft.tasks.assistant.replies import Reply
 from regraft.tasks.assistant.support import supported
 from regraft.tasks.assistant.wording import content_words, stem
+from regraft.tasks.typing_errors import typed_badly
 
 _REPLIES = 100  # replies that are worded and compared; decisions are measured on every question
 _DIALOGUES = 6
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_TYPO_EVERY = 12  # letters
 
 
 def assistant_metrics(
@@ -72,9 +71,10 @@ def abstention_figures(
     relevant: Sequence[Collection[int]],
     outside: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """Shares of the three ways out in the domain and outside of it (also by kind), and the risk
-    of answering: {coverage, risk} points over the confidence, surest first, of which
-    `error_at_80` reads the error among the surest 80 %."""
+    """Shares of the three ways out in the domain, outside of it (also by kind), and in the domain
+    with all passages about the topic taken away (`without_topic`, where passages have topics: each
+    answer is about something else); and the risk of answering: {coverage, risk} points over the
+    confidence, surest first, of which `error_at_80` reads the error among the surest 80 %."""
     inside = assistant.judge(questions)
     right = _right(inside.best, relevant)
     kinds = {kind: assistant.judge(asked).decisions for kind, asked in outside.items() if asked}
@@ -83,6 +83,7 @@ def abstention_figures(
         "in_domain": _shares(inside.decisions),
         "out_of_domain": _shares([one for own in kinds.values() for one in own]),
         "kinds": {kind: _shares(own) for kind, own in kinds.items()},
+        "without_topic": _shares(assistant.judge_without_topic(questions, relevant).decisions),
         "error_at_100": float(1 - right.mean()),
         "error_at_80": error_at(right, inside.correct, 0.8),
         "risk_coverage": [
@@ -150,20 +151,6 @@ def example_dialogues(
     return [{"turns": _turns(assistant, script)} for script in scripts if script]
 
 
-def typed_badly(text: str, seed: int) -> str:
-    """The text with about one typing error in twelve letters: a letter left out, doubled, swapped
-    with its neighbour or replaced; at least one."""
-    rng = np.random.default_rng(seed)
-    letters = list(text)
-    places = [n for n, letter in enumerate(letters) if letter.isalpha()]
-    if not places:
-        return text
-    chosen = rng.choice(places, size=max(1, len(places) // _TYPO_EVERY), replace=False)
-    for place in sorted(chosen.tolist(), reverse=True):
-        letters[place : place + 2] = _mistyped(letters[place : place + 2], rng)
-    return "".join(letters)
-
-
 def overlap(text: str, reference: str) -> tuple[float, float, float]:
     """Precision, recall and F1 of the content words of a text against those of a reference.
 
@@ -176,14 +163,6 @@ def overlap(text: str, reference: str) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     precision, recall = common / own.total(), common / other.total()
     return precision, recall, 2 * precision * recall / (precision + recall)
-
-
-def _mistyped(pair: list[str], rng: np.random.Generator) -> list[str]:
-    letter, after = pair[0], pair[1:]
-    kind = int(rng.integers(4))
-    other = _LETTERS[int(rng.integers(len(_LETTERS)))]
-    swapped = [*after, letter]
-    return [after, [letter, letter, *after], swapped, [other, *after]][kind]
 
 
 def _right(best: np.ndarray, relevant: Sequence[Collection[int]]) -> np.ndarray:

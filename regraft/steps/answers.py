@@ -6,6 +6,7 @@ questions, and both are measured on test questions, whose topics neither has see
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,21 +67,24 @@ def write_assistant(rows: pd.DataFrame, features: Path, folder: Path, *, seed: i
 
 def _matcher(encoder: Any, train: pd.DataFrame, seed: int) -> Any:
     from regraft.backbones.transformer import embed_texts
+    from regraft.tasks.retriever import topic_names
     from regraft.training.retrieval import Pairs, fit_matcher
 
+    embed = partial(embed_texts, encoder)
     chosen = train.sample(min(len(train), _MOST_PAIRS), random_state=seed).sort_index()
-    texts = chosen["answer"].drop_duplicates().tolist()
-    places = {text: number for number, text in enumerate(texts)}
-    questions = chosen["text"].tolist()
+    passages, places = passages_of(chosen)
+    texts, questions = list(places), chosen["text"].tolist()
+    asked = embed(questions)
     return fit_matcher(
         Pairs(
             questions,
             texts,
-            embed_texts(encoder, questions),
-            embed_texts(encoder, texts),
+            asked,
+            embed(texts),
             np.array([places[answer] for answer in chosen["answer"]]),
             pd.factorize(chosen["label"], sort=True)[0],
             chosen["group"].tolist(),
+            named=topic_names(passages, embed).named(questions, asked),
         ),
         seed=seed,
     )

@@ -1,15 +1,17 @@
 """How well a passage answers a question, from embeddings of a frozen encoder and from words.
 
     score = dense cos(q + q A, p + p B) + lexical BM25 + intent log(sum_i P(i | q) P(i | p) + floor)
+            + topic named(q, topic of p)
 
 A and B are learned by contrast. A general encoder finds the topic and often misses what is asked of
-it; the last term mends that: the intent of a question and the intent that a passage answers are
-read off by two linear heads. The encoder itself stays what it was, for every other use.
+it; the third term mends that: the intent of a question and the intent that a passage answers are
+read off by two linear heads. The last one finds passages that do not say what they are about (see
+`topic_names`). The encoder itself stays what it was, for every other use.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ class Weights:
     dense: float = 0.5
     lexical: float = 0.5
     intent: float = 0.0
+    topic: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,32 @@ class Matcher:
     adapter: Adapter | None = None
     intents: tuple[LinearHead, LinearHead] | None = None
 
-    def terms(self, questions: np.ndarray, passages: np.ndarray, lexical: np.ndarray) -> np.ndarray:
-        """The terms before their weights, (questions, passages, 3), from embeddings (n, dim) and
-        (m, dim) of unit length and BM25 (n, m)."""
+    def terms(
+        self,
+        questions: np.ndarray,
+        passages: np.ndarray,
+        lexical: np.ndarray,
+        named: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The terms before their weights, (questions, passages, 4), from embeddings (n, dim) and
+        (m, dim) of unit length, BM25 (n, m), and how far the topics are named (n, m), which may be
+        left out where passages have none."""
         q, p = questions, passages
         if self.adapter is not None:
             q, p = self.adapter.questions(q), self.adapter.passages(p)
         same = np.zeros_like(lexical) if self.intents is None else self._same(questions, passages)
-        return np.stack([q @ p.T, lexical, same], axis=2)
+        named = np.zeros_like(lexical) if named is None else named
+        return np.stack([q @ p.T, lexical, same, named], axis=2)
 
     def scores(
-        self, questions: np.ndarray, passages: np.ndarray, lexical: np.ndarray
+        self,
+        questions: np.ndarray,
+        passages: np.ndarray,
+        lexical: np.ndarray,
+        named: np.ndarray | None = None,
     ) -> np.ndarray:
         """(questions, passages); arguments as for `terms`."""
-        w = self.weights
-        found = self.terms(questions, passages, lexical) @ [w.dense, w.lexical, w.intent]
+        found = self.terms(questions, passages, lexical, named) @ astuple(self.weights)
         return np.asarray(found, dtype=np.float32)
 
     def _same(self, questions: np.ndarray, passages: np.ndarray) -> np.ndarray:
@@ -90,8 +104,7 @@ class Matcher:
 
     def save(self, file: Path) -> None:
         """Write an .npz."""
-        w = self.weights
-        arrays: dict[str, Any] = {"weights": np.array([w.dense, w.lexical, w.intent])}
+        arrays: dict[str, Any] = {"weights": np.array(astuple(self.weights))}
         if self.adapter is not None:
             arrays |= {"map_q": self.adapter.question, "map_p": self.adapter.passage}
         if self.intents is not None:

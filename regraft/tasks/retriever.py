@@ -7,8 +7,9 @@ Every passage is scored from the embeddings of an encoder that stays as it is, a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,14 @@ from regraft.backbones.transformer import TransformerEncoder, embed_texts
 from regraft.errors import UserError
 from regraft.tasks.bm25 import Bm25
 from regraft.tasks.matching import Matcher
+from regraft.tasks.topic_names import TopicNames, distinct
 
 _MATCHER = "matcher.npz"
 
 
 @dataclass(frozen=True)
 class Passage:
-    """What may answer a question: `text`. It alone is searched; the rest says where it is from."""
+    """What may answer a question: `text`, about a `topic`. The rest says where it is from."""
 
     id: str
     text: str
@@ -36,10 +38,12 @@ class Passage:
 
 @dataclass(frozen=True)
 class Found:
-    """A passage by its number. Scores of different questions can be compared: see `Retriever`."""
+    """A passage by its number. Scores of different questions can be compared: see `Retriever`.
+    `named` says how far the question names its topic (see `topic_names`)."""
 
     passage: int
     score: float
+    named: float
 
 
 class Retriever:
@@ -48,6 +52,7 @@ class Retriever:
     Attributes
     ----------
     vectors : embeddings of the passages, (passages, dim), unit length.
+    topics : the names of their topics.
     matcher : what they are scored with; without one cosine and BM25 count alike. Every term means
         the same for every question, so a low best score says that nothing fits.
     """
@@ -58,10 +63,11 @@ class Retriever:
         passages: Sequence[Passage],
         *,
         vectors: np.ndarray | None = None,
+        topics: TopicNames | None = None,
         bm25: Bm25 | None = None,
         matcher: Matcher | None = None,
     ) -> None:
-        """Embeds and indexes the passages where `vectors` and `bm25` are not given.
+        """Embeds and indexes the passages where `vectors`, `topics` and `bm25` are not given.
 
         Raises UserError without passages.
         """
@@ -71,6 +77,7 @@ class Retriever:
         self.passages = list(passages)
         texts = [passage.text for passage in self.passages]
         self.vectors = embed_texts(encoder, texts) if vectors is None else vectors
+        self.topics = topics or topic_names(self.passages, partial(embed_texts, encoder))
         self.bm25 = Bm25.of(texts) if bm25 is None else bm25
         self.matcher = matcher or Matcher()
 
@@ -80,22 +87,27 @@ class Retriever:
 
     def scores(self, questions: Sequence[str]) -> np.ndarray:
         """The score of every passage, (questions, passages)."""
-        return self.matcher.scores(
-            self.embed_questions(questions), self.vectors, self.bm25.scores(questions)
-        )
+        return self._scored(questions)[0]
 
     def search(self, questions: Sequence[str], k: int = 5) -> list[list[Found]]:
         """The `k` best passages of each question, best first."""
         return [
-            [Found(int(number), float(row[number])) for number in best(row, k)]
-            for row in self.scores(questions)
+            [Found(int(n), float(scores[n]), float(named[n])) for n in best(scores, k)]
+            for scores, named in zip(*self._scored(questions), strict=True)
         ]
+
+    def _scored(self, questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The score of every passage and how far its topic is named, (questions, passages) each."""
+        asked = self.embed_questions(questions)
+        named = self.topics.named(questions, asked)
+        lexical = self.bm25.scores(questions)
+        return self.matcher.scores(asked, self.vectors, lexical, named), named
 
     def save(self, folder: Path) -> None:
         """Write encoder, passages, vectors and index."""
         self.encoder.save(folder / "encoder")
         self.bm25.save(folder)
-        np.savez(folder / "vectors.npz", vectors=self.vectors)
+        np.savez(folder / "vectors.npz", vectors=self.vectors, topics=self.topics.vectors)
         lines = [json.dumps(asdict(passage)) for passage in self.passages]
         (folder / "passages.jsonl").write_text("\n".join(lines), encoding="utf-8")
         self.matcher.save(folder / _MATCHER)
@@ -108,13 +120,25 @@ class Retriever:
         lines = (folder / "passages.jsonl").read_text(encoding="utf-8").splitlines()
         encoder = load_encoder(folder / "encoder")
         assert isinstance(encoder, TransformerEncoder)
+        passages = [Passage(**json.loads(line)) for line in lines]
+        with np.load(folder / "vectors.npz") as found:
+            vectors, topics = found["vectors"], found["topics"]
         return cls(
             encoder,
-            [Passage(**json.loads(line)) for line in lines],
-            vectors=np.load(folder / "vectors.npz")["vectors"],
+            passages,
+            vectors=vectors,
+            topics=TopicNames([passage.topic for passage in passages], topics),
             bm25=Bm25.load(folder),
             matcher=Matcher.load(folder / _MATCHER),
         )
+
+
+def topic_names(
+    passages: Sequence[Passage], embed: Callable[[list[str]], np.ndarray]
+) -> TopicNames:
+    """The topics of passages, embedded."""
+    topics = [passage.topic for passage in passages]
+    return TopicNames(topics, embed(distinct(topics)))
 
 
 def best(scores: np.ndarray, k: int) -> np.ndarray:

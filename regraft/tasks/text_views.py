@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from regraft.backbones.tokens import TextTokens
+from regraft.tasks.typing_errors import typing_error
 
 _ROUND_TO = 8
 
@@ -76,10 +77,5 @@ def noisy(text: str, rng: np.random.Generator, *, typos: float, dropout: float) 
 
 
 def _mistyped(word: str, rng: np.random.Generator) -> str:
-    """Two letters swapped, one lost, or one doubled, but never the first one."""
-    if len(word) < 4:
-        return word
-    place = int(rng.integers(1, len(word) - 1))
-    a, b, rest = word[:place], word[place], word[place + 1 :]
-    changed = (a + rest[0] + b + rest[1:], a + rest, a + b + b + rest)
-    return changed[int(rng.integers(3))]
+    """Never in the first letter, nor in a short word."""
+    return typing_error(word, int(rng.integers(1, len(word) - 1)), rng) if len(word) > 3 else word

@@ -39,6 +39,8 @@ class Pairs:
     right : number of the passage of each question, (n,).
     intents : class number of what each question asks, (n,).
     topics : questions of one topic are never on both sides, (n,).
+    named : how far each question names the topic of each passage (`tasks.topic_names`), (n, m);
+        None where passages have no topic.
     """
 
     questions: Sequence[str]
@@ -48,6 +50,7 @@ class Pairs:
     right: np.ndarray
     intents: np.ndarray
     topics: Sequence[Any]
+    named: np.ndarray | None = None
 
     def of(self, chosen: np.ndarray) -> Pairs:
         """Those of some questions, with the passages that answer them alone."""
@@ -60,6 +63,7 @@ class Pairs:
             right,
             self.intents[chosen],
             [self.topics[i] for i in chosen],
+            None if self.named is None else self.named[np.ix_(chosen, used)],
         )
 
 
@@ -91,16 +95,17 @@ def fit_parts(pairs: Pairs, how: Contrast | None = None, *, seed: int = 0) -> Ma
 
 
 def terms_of(matcher: Matcher, pairs: Pairs) -> np.ndarray:
-    """The terms of every question and passage, (n, m, 3)."""
-    return matcher.terms(pairs.asked, pairs.answering, Bm25.of(pairs.texts).scores(pairs.questions))
+    """The terms of every question and passage, (n, m, 4)."""
+    lexical = Bm25.of(pairs.texts).scores(pairs.questions)
+    return matcher.terms(pairs.asked, pairs.answering, lexical, pairs.named)
 
 
 def fit_weights(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Weights:
     """The weights under which softmax over the passages finds the right one with the highest
-    likelihood (conditional logit), from (terms (n, m, 3), right (n,)) of each fold.
+    likelihood (conditional logit), from (terms (n, m, 4), right (n,)) of each fold.
 
-    None is negative. They are scaled so that dense and lexical add up to 1: then the score has the
-    same meaning before and after.
+    None is negative. They are scaled so that all but the intent's add up to 1: then the score has
+    the same meaning before and after.
     """
     from scipy.optimize import minimize
 
@@ -114,7 +119,6 @@ def fit_weights(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> Weights:
         return value, gradient
 
     found = minimize(
-        loss, np.array([20.0, 10.0, 1.0]), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 3
+        loss, np.array([20.0, 10.0, 1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 4
     )
-    dense, lexical, intent = found.x / max(found.x[:2].sum(), 1e-9)
-    return Weights(float(dense), float(lexical), float(intent))
+    return Weights(*map(float, found.x / max(found.x[[0, 1, 3]].sum(), 1e-9)))

@@ -89,7 +89,8 @@ _SHARES = {"count": 40, "answered": 0.9, "asked_back": 0.05, "abstained": 0.05}
 ANSWERING = {
     "retrieval": {"count": 40, "recall_at_1": 0.8, "recall_at_5": 0.95, "mrr": 0.87, "ndcg": 0.9},
     "abstention": {
-        "in_domain": _SHARES, "out_of_domain": _SHARES, "error_at_80": 0.1, "error_at_100": 0.2,
+        "in_domain": _SHARES, "out_of_domain": _SHARES, "without_topic": _SHARES,
+        "error_at_80": 0.1, "error_at_100": 0.2,
     },
     "dialogues": [{"turns": [{"asked": "What is <gout>?", "reply": "A disease [1]."}]}],
 }  # fmt: skip

@@ -15,10 +15,9 @@ from regraft.evaluation.assistant import (
     answer_figures,
     assistant_metrics,
     overlap,
-    typed_badly,
 )
 from regraft.tasks.assistant.assistant import Assistant
-from regraft.tasks.assistant.confidence import Confidence, Logistic
+from regraft.tasks.assistant.confidence import FEATURES, Confidence, Logistic
 from regraft.tasks.assistant.replies import Reply
 from tests.tasks.assistant.support import ROWS, TEST, fitted
 
@@ -32,8 +31,8 @@ REFERENCES = [row["answer"] for row in ASKED]
 
 def deciding(bias: float) -> Assistant:
     """An assistant that answers everything (a high bias) or nothing."""
-    always = Logistic((0.0,) * 5, bias)
-    return Assistant(ASSISTANT.retriever, Confidence(always, always, 0.4, 0.6))
+    always = Logistic((0.0,) * len(FEATURES), bias)
+    return Assistant(ASSISTANT.retriever, Confidence(always, always, always, 0.4, 0.6, 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +53,7 @@ def test_every_part_is_there_and_can_be_written_as_json(figures: dict) -> None:
     assert set(figures) == {"abstention", "answers", "robustness", "dialogues"}
     assert set(figures["robustness"]) == {"as asked", "typing errors", "lay wording"}
     assert figures["abstention"]["out_of_domain"]["count"] >= 100
+    assert figures["abstention"]["without_topic"]["count"] == len(QUESTIONS)
 
 
 def test_other_words_and_typing_errors_are_harder(figures: dict) -> None:
@@ -85,6 +85,9 @@ def test_an_assistant_without_restraint_and_one_that_is_mute_are_seen_through() 
     assert rash["in_domain"]["answered"] == 1 == 1 - rash["out_of_domain"]["abstained"]
     assert mute["in_domain"]["answered"] == 0 == 1 - mute["out_of_domain"]["abstained"]
     assert rash["error_at_100"] == mute["error_at_100"]
+    assert rash["without_topic"]["answered"] == 1 == 1 - mute["without_topic"]["answered"]
+    careful = abstention_figures(ASSISTANT, QUESTIONS, RELEVANT, strangers)
+    assert careful["without_topic"]["answered"] < 0.2
 
 
 def test_the_confidence_sorts_out_errors(figures: dict) -> None:
@@ -108,16 +111,6 @@ def test_an_invented_sentence_lowers_support_and_another_passage_correctness() -
     assert found["f1"] < 0.2
     assert answer_figures(deciding(-9), [deciding(-9).reply(
         [{"role": "user", "content": "x"}])], ["y"]) == {"count": 0}  # fmt: skip
-
-
-def test_typing_errors_are_reproducible_few_and_there() -> None:
-    for question in QUESTIONS[:50]:
-        bad = typed_badly(question, 3)
-        assert bad == typed_badly(question, 3) != typed_badly(question, 4)
-        assert abs(len(bad) - len(question)) <= len(question) / 10
-    changed = [typed_badly(question, n) != question for n, question in enumerate(QUESTIONS)]
-    assert sum(changed) > 0.9 * len(changed)
-    assert typed_badly("123 ?", 0) == "123 ?"
 
 
 def test_overlap_counts_words_not_their_endings() -> None:

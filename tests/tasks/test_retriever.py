@@ -31,6 +31,13 @@ def test_a_passage_is_found_by_its_own_text(encoder: TransformerEncoder, weight:
     assert all(hits[0].score > hits[1].score for hits in found)
 
 
+def test_a_passage_that_does_not_say_what_it_is_about(encoder: TransformerEncoder) -> None:
+    about = [Passage("a", "rest helps", topic="fever"), Passage("b", "rest helps", topic="asthma")]
+    by_topic = Matcher(Weights(dense=0.5, lexical=0.0, topic=0.5))
+    found = Retriever(encoder, about, matcher=by_topic).search(["how can i treat asthma"])[0]
+    assert found[0].passage == 1 and found[0].named > found[1].named
+
+
 def test_more_passages_than_there_are(encoder: TransformerEncoder) -> None:
     assert len(Retriever(encoder, PASSAGES).search(["fever"], k=9)[0]) == len(PASSAGES)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
+
 import numpy as np
 import pytest
 
@@ -40,8 +42,7 @@ def domain(topics: int, seed: int) -> Pairs:
 
 
 def ranked(matcher: Matcher, pairs: Pairs) -> Ranking:
-    w = matcher.weights
-    scores = terms_of(matcher, pairs) @ [w.dense, w.lexical, w.intent]
+    scores = terms_of(matcher, pairs) @ astuple(matcher.weights)
     return rank_passages(scores, [[number] for number in pairs.right])
 
 
@@ -83,7 +84,22 @@ def test_weights_leave_out_what_misleads() -> None:
     rng = np.random.default_rng(0)
     right = rng.integers(0, 6, size=80)
     told = np.eye(6)[right] + rng.normal(size=(80, 6)) / 2
-    found = fit_weights([(np.stack([told, -told, rng.normal(size=(80, 6))], 2), right)])
+    noise = rng.normal(size=(80, 6))
+    found = fit_weights([(np.stack([told, -told, noise, np.zeros((80, 6))], 2), right)])
     assert found.dense == pytest.approx(1.0)
     assert found.lexical == 0
     assert found.intent < 0.1
+    assert found.topic < 1e-6
+
+
+def test_names_of_topics_are_learned_where_passages_have_them() -> None:
+    train, test = domain(30, 1), domain(30, 2)
+    mute = {"questions": ["?"] * 120, "texts": ["!"] * 120}
+    lost = unit(np.random.default_rng(0).normal(size=(120, DIM)))
+    blind = [replace(pairs, asked=lost, **mute) for pairs in (train, test)]
+    same = (np.arange(120)[:, None] // INTENTS == np.arange(120) // INTENTS).astype(np.float32)
+    named = [replace(pairs, named=same) for pairs in blind]
+    matcher = fit_matcher(named[0], FEW)
+    assert matcher.weights.topic > 0.1
+    without, found = ranked(matcher, blind[1]), ranked(matcher, named[1])
+    assert (found.rank <= INTENTS).mean() > (without.rank <= INTENTS).mean() + 0.5

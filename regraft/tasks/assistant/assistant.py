@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,24 +132,55 @@ class Assistant:
 
     def judge(self, questions: Sequence[str]) -> Judgement:
         """What `reply` would decide on questions that stand alone, in a batch, without words."""
-        features, best = self.features_and_best(questions)
+        return self._judged(*self.features_and_best(questions))
+
+    def judge_without_topic(
+        self, questions: Sequence[str], relevant: Sequence[Collection[int]]
+    ) -> Judgement:
+        """The same if no passage were about the topics of each question's right passages, which
+        `relevant` names by number. Questions of which that leaves nothing, or whose right passages
+        have no topic, are left out."""
+        return self._judged(*self.features_without_topic(questions, relevant))
+
+    def features_and_best(self, questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What retrieval says of each question, (n, features) as `Evidence` has it, and the numbers
+        of the best passages (n,)."""
+        return self._features(questions, [frozenset()] * len(questions), k=_HITS)
+
+    def features_without_topic(
+        self, questions: Sequence[str], relevant: Sequence[Collection[int]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same for `judge_without_topic`."""
+        topics = [passage.topic.casefold() for passage in self.retriever.passages]
+        gone = [frozenset(topics[number] for number in own) for own in relevant]
+        kept = [place for place, own in enumerate(gone) if own and "" not in own]
+        counts = Counter(topics)
+        most = max((sum(counts[name] for name in gone[place]) for place in kept), default=0)
+        return self._features(
+            [questions[place] for place in kept], [gone[place] for place in kept], k=_HITS + most
+        )
+
+    def _features(
+        self, questions: Sequence[str], gone: Sequence[frozenset[str]], *, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of the best of `k` passages that are not about the topics in `gone`."""
+        rows, best = [np.empty((0, len(FEATURES)))], []
+        asked = [_readable(question) for question in questions]
+        found = self.retriever.search(asked, k=k) if asked else []
+        for question, hits, away in zip(asked, found, gone, strict=True):
+            left = [hit for hit in hits if self._topic_of(hit).casefold() not in away][:_HITS]
+            if left:
+                rows.append(self.evidence.features(question, left, gone=away)[None])
+                best.append(left[0].passage)
+        return np.concatenate(rows), np.array(best, dtype=int)
+
+    def _judged(self, features: np.ndarray, best: np.ndarray) -> Judgement:
         return Judgement(
             self.confidence.decide(features),
             self.confidence.in_domain.probability(features),
             self.confidence.correct.probability(features),
             best,
         )
-
-    def features_and_best(self, questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What retrieval says of each question, (n, features) as `Evidence` has it, and the numbers
-        of the best passages (n,)."""
-        if not questions:
-            return np.empty((0, len(FEATURES))), np.empty(0, int)
-        asked = [_readable(question) for question in questions]
-        found = self.retriever.search(asked, k=_HITS)
-        pairs = zip(asked, found, strict=True)
-        rows = [self.evidence.features(question, hits) for question, hits in pairs]
-        return np.stack(rows), np.array([hits[0].passage for hits in found])
 
     def save(self, folder: Path) -> None:
         """Write `retriever/` and assistant.json (last)."""
@@ -228,10 +260,13 @@ class Assistant:
         features = self.evidence.features(found.question, hits)[None]
         if self.confidence.decide(features)[0] != ANSWER:
             return last
-        return Resolved(found.question, self.retriever.passages[hits[0].passage].topic)
+        return Resolved(found.question, self._topic_of(hits[0]))
+
+    def _topic_of(self, hit: Hit) -> str:
+        return self.retriever.passages[hit.passage].topic
 
     def _topics_of(self, hits: Sequence[Hit]) -> list[str]:
-        names = [self.retriever.passages[hit.passage].topic for hit in hits]
+        names = [self._topic_of(hit) for hit in hits]
         return list(dict.fromkeys(name for name in names if name))[:3]
 
     def _half_named(self, resolved: Resolved, hits: Sequence[Hit]) -> list[str]:

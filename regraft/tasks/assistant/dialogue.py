@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from regraft.tasks.assistant.wording import clean, content_words, stem, words
@@ -56,13 +56,14 @@ class Topics:
                 self._names.setdefault(key, name)
         self._longest = max(map(len, self._names), default=0)
 
-    def named(self, text: str) -> str:
-        """The topic that the text names; the longest of several, empty of none."""
+    def named(self, text: str, *, without: Collection[str] = ()) -> str:
+        """The topic that the text names; the longest of several, empty of none. Those in `without`
+        (casefolded) don't count."""
         found = _key(text)
         for length in range(min(self._longest, len(found)), 0, -1):
             for start in range(len(found) - length + 1):
                 name = self._names.get(found[start : start + length])
-                if name is not None:
+                if name is not None and name.casefold() not in without:
                     return name
         return ""
 

@@ -25,12 +25,15 @@ class Passage(Protocol):
 
 
 class Hit(Protocol):
-    """A passage by its number, and its score, which can be compared between questions."""
+    """A passage by its number, and its score, which can be compared between questions. `named`
+    says how far the question names its topic."""
 
     @property
     def passage(self) -> int: ...
     @property
     def score(self) -> float: ...
+    @property
+    def named(self) -> float: ...
 
 
 class Retriever(Protocol):

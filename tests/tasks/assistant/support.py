@@ -15,6 +15,7 @@ from regraft.data.examples.health_questions import health_questions
 from regraft.tasks.assistant.assistant import Assistant
 from regraft.tasks.assistant.fitting import fit_assistant
 from regraft.tasks.assistant.wording import content_words, stem
+from regraft.tasks.topic_names import TopicNames, distinct
 
 ROWS = health_questions()
 TOPICS = list(dict.fromkeys(row["topic"] for row in ROWS))
@@ -34,27 +35,34 @@ class Passage:
 class Hit:
     passage: int
     score: float
+    named: float
 
 
 class WordRetriever:
-    """Cosine of words weighted by their rarity; a passage's topic counts as its title."""
+    """Cosine of words weighted by their rarity, and how far the topic is named."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self.passages = list(passages)
-        bags = [Counter(self._words(f"{p.topic} {p.topic} {p.text}")) for p in self.passages]
+        bags = [Counter(self._words(f"{p.topic} {p.text}")) for p in self.passages]
         counts = Counter(word for bag in bags for word in bag)
         self._columns = {word: column for column, word in enumerate(sorted(counts))}
         self._rarity = {w: math.log(1 + len(bags) / n) for w, n in counts.items()}
         self._vectors = np.stack([self._vector(bag) for bag in bags])
+        topics = [passage.topic for passage in self.passages]
+        self._topics = TopicNames(topics, self.embed_questions(distinct(topics)))
 
     def embed_questions(self, questions: list[str]) -> np.ndarray:
         return np.stack([self._vector(Counter(self._words(text))) for text in questions])
 
     def search(self, questions: list[str], k: int = 5) -> list[list[Hit]]:
-        rows = self.embed_questions(questions) @ self._vectors.T
+        asked = self.embed_questions(questions)
+        named = self._topics.named(questions, asked)
         return [
-            [Hit(int(n), float(row[n])) for n in np.argsort(-row, kind="stable")[:k]]
-            for row in rows
+            [
+                Hit(int(n), float(row[n]), float(names[n]))
+                for n in np.argsort(-row, kind="stable")[:k]
+            ]
+            for row, names in zip(asked @ self._vectors.T + named, named, strict=True)
         ]
 
     def save(self, folder: Path) -> None:

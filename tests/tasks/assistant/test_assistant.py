@@ -91,6 +91,16 @@ def test_a_half_named_topic_is_asked_back() -> None:
     assert ask(both, "Which insulin treats type 1 diabetes?").topic == "type 1 diabetes"
 
 
+@pytest.mark.parametrize("topic", ["asthma", "malaria", "migraine"])
+def test_a_topic_that_no_passage_has_is_not_answered_with_another(topic: str) -> None:
+    without = fitted([row for row in ROWS if row["topic"] != topic])
+    own = [r for r in ROWS if r["topic"] == topic and r["style"] == "template"]
+    decided = without.judge([row["question"] for row in own]).decisions
+    assert decided.count(ANSWER) <= 0.1 * len(decided)
+    reply = ask(without, f"What are the symptoms of {topic}?")
+    assert reply.decision in {ABSTAIN, ASK_BACK} and not reply.citations
+
+
 def test_safety_comes_before_everything(assistant: Assistant) -> None:
     long = "How is asthma treated? " * 5000
     for question in ("i want to kill myself", long + "my husband is unconscious"):
