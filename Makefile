@@ -81,8 +81,9 @@ sbom: setup  ## write what is installed and under which licences to build/
 	$(BIN)/python -I docker/sbom.py --licences > build/licences.txt
 	@echo "build/sbom.json (CycloneDX) and build/licences.txt"
 
-starter: setup  ## train the embedded starter backbone again (see its card)
+starter: setup  ## train the embedded starter backbones again (see their cards)
 	$(BIN)/regraft pretrain --out regraft/starters/texture_resnet/model.safetensors
+	$(BIN)/regraft pretrain --of speech --out regraft/starters/speech/speech_cnn/model.safetensors
 
 clean:  ## remove runs and caches, keep .venv and data
 	rm -rf runs .regraft build dist .pytest_cache .mypy_cache .ruff_cache

@@ -100,6 +100,18 @@ def audio_blocks(network: SpeechEmbedding | TransformersAudio) -> list[Block]:
     ]
 
 
+def shortened(
+    network: SpeechEmbedding | TransformersAudio, config: dict[str, Any], blocks: int
+) -> tuple[SpeechEmbedding | TransformersAudio, dict[str, Any]]:
+    """The network with its first `blocks` blocks alone, in place, and its config."""
+    if isinstance(network, SpeechEmbedding):
+        return network.shortened(blocks), config | {"blocks": blocks}
+    layers = network.model.get_submodule(_LAYERS)
+    assert isinstance(layers, nn.ModuleList)
+    network.model.set_submodule(_LAYERS, layers[: blocks - 1])
+    return network, config | {"num_hidden_layers": blocks - 1}
+
+
 def network_of(config: dict[str, Any]) -> SpeechEmbedding | TransformersAudio:
     """The randomly initialised network of a spec's config."""
     if "model_type" not in config:

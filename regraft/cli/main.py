@@ -125,19 +125,48 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of lines.")
 @click.option(
     "--test-time",
-    type=click.Choice(["batch_statistics", "tent"]),
-    help="Adapt batch norm to these inputs first (at least 8); the registered model stays.",
+    type=click.Choice(["batch_statistics", "tent", "centring"]),
+    help="Adapt to these inputs first (at least 8), without labels; the registered model stays. "
+    "centring: the head's bias, for recordings of one speaker about evenly spread over the words.",
 )
-def predict(name: str, inputs: tuple[str, ...], as_json: bool, test_time: str | None) -> None:
-    """Ask the champion of NAME (or NAME@alias, or NAME/version) about files."""
+@click.option(
+    "--motions",
+    type=click.Path(file_okay=False),
+    default="motions",
+    show_default=True,
+    help="Where a model that signs writes its motion files (.npz).",
+)
+def predict(
+    name: str, inputs: tuple[str, ...], as_json: bool, test_time: str | None, motions: str
+) -> None:
+    """Ask the champion of NAME (or NAME@alias, or NAME/version) about files.
+
+    What a model of spoken words signs is written to a motion file of the recording's name.
+    """
     from regraft.serving.predict import predict as answer
 
     answers = answer(name, list(inputs), test_time=test_time or "")
+    for value, found in zip(inputs, answers, strict=True):
+        if "motion" in found:
+            found["motion"] = _kept_motion(found["motion"], Path(motions), value)
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return
     for value, found in zip(inputs, answers, strict=True):
         click.echo(f"{value}\t{found['label']}\t{found['confidence']:.3f}")
+
+
+def _kept_motion(motion: str | None, folder: Path, value: str) -> str | None:
+    """Write a motion (an .npz file as base64 text) and return where it is; None stays None."""
+    import base64
+
+    from regraft.data.files import write_if_different
+
+    if motion is None:
+        return None
+    path = folder / f"{Path(value).stem[:100]}.npz"
+    write_if_different(path, base64.b64decode(motion))
+    return str(path)
 
 
 @cli.command(name="add-class")
@@ -306,15 +335,27 @@ def compile_pipelines(out: str, profile: str | None, shards: int) -> None:
 @click.option(
     "--out", type=click.Path(dir_okay=False), required=True, help="The .safetensors file."
 )
+@click.option(
+    "--of",
+    default="pictures",
+    show_default=True,
+    type=click.Choice(["pictures", "speech"]),
+    help="What it reads: patterned surfaces, or words that a synthesiser says.",
+)
 @click.option("--architecture", default="test_resnet", show_default=True, help="A timm name.")
 @click.option("--epochs", default=None, type=int, help="Default: as the committed starter.")
 @click.option("--seed", default=0, show_default=True)
-def pretrain(out: str, architecture: str, epochs: int | None, seed: int) -> None:
+def pretrain(out: str, of: str, architecture: str, epochs: int | None, seed: int) -> None:
     """Make a starter backbone on generated source tasks, for machines that reach no hub."""
-    from regraft.training.pretraining import pretrain_starter
-
     options: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    card = pretrain_starter(Path(out), architecture=architecture, seed=seed, **options)
+    if of == "speech":
+        from regraft.training.speech_pretraining import pretrain_speech
+
+        card = pretrain_speech(Path(out), seed=seed, **options)
+    else:
+        from regraft.training.pretraining import pretrain_starter
+
+        card = pretrain_starter(Path(out), architecture=architecture, seed=seed, **options)
     click.echo(json.dumps(card, indent=2))
 
 

@@ -6,8 +6,10 @@ out as float32 in [-1, 1], one channel, at the rate that is asked for.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import wave
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -41,12 +43,24 @@ def open_audio(
     Raises UserError for what is no recording, damaged, silent, shorter or longer than allowed (the
     length is judged from the header, before memory is used).
     """
+    return open_described(source, rate=rate, max_seconds=max_seconds, min_seconds=min_seconds)[0]
+
+
+def open_described(
+    source: str | Path | bytes,
+    *,
+    rate: int = DEFAULT_RATE,
+    max_seconds: float = DEFAULT_MAX_SECONDS,
+    min_seconds: float = DEFAULT_MIN_SECONDS,
+) -> tuple[np.ndarray, dict[str, float]]:
+    """What `open_audio` returns, and the `statistics_of` the recording. Raises UserError as that
+    does."""
     where = str(source) if isinstance(source, str | Path) else "the given recording"
     expected = f"an intact WAV or FLAC file of {min_seconds:g} to {max_seconds:g} seconds"
     with told_to_user("recording", where=where, expected=expected):
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         samples, own_rate, _ = _decode(data, max_seconds=max_seconds, min_seconds=min_seconds)
-    return resampled(samples.mean(1), own_rate, rate)
+    return resampled(samples.mean(1), own_rate, rate), statistics_of(samples, own_rate)
 
 
 def resampled(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
@@ -62,11 +76,10 @@ def resampled(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
 def inspect_audio(path: Path, *, max_seconds: float, min_seconds: float) -> dict[str, Any]:
     """Measure one recording (an `inspection.Inspector` once its limits are bound).
 
-    Returns size (bytes), sha256, seconds, sample_rate (Hz), channels, loudness_db (root mean square
-    of full scale), peak (0 to 1), clipped (share of samples), mode (the stored sample format),
-    quality_flags, perceptual_hash '' and reason ''. A rejected recording has a reason (empty_file,
-    not_audio, corrupt, truncated, silent, too_short, too_long, not_finite), a detail, size and
-    sha256 only.
+    Returns size (bytes), sha256, channels, what `statistics_of` says, mode (the stored sample
+    format), quality_flags, perceptual_hash '' and reason ''. A rejected recording has a reason
+    (empty_file, not_audio, corrupt, truncated, silent, too_short, too_long, not_finite), a detail,
+    size and sha256 only.
 
     Raises OSError when the file itself cannot be read.
     """
@@ -81,23 +94,52 @@ def inspect_audio(path: Path, *, max_seconds: float, min_seconds: float) -> dict
 
 def describe_audio(samples: np.ndarray, rate: int) -> dict[str, Any]:
     """What `inspect_audio` says of the samples (n, channels)."""
-    clipped = float((np.abs(samples) >= _CLIPPED).mean())
-    level = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+    found = statistics_of(samples, rate)
     flags = {
-        "clipping": clipped > _CLIPPED_SHARE,
+        "clipping": found["clipped"] > _CLIPPED_SHARE,
         "converted_channels": samples.shape[1] > 1,
         "narrow_band": rate < DEFAULT_RATE,
     }
     return {
-        "seconds": round(len(samples) / rate, 4),
-        "sample_rate": rate,
+        **found,
         "channels": samples.shape[1],
-        "loudness_db": round(20 * np.log10(max(level, 1e-6)), 1),
-        "peak": round(float(np.abs(samples).max()), 4),
-        "clipped": round(clipped, 4),
         "perceptual_hash": "",
-        "quality_flags": ",".join(name for name, found in flags.items() if found),
+        "quality_flags": ",".join(name for name, is_so in flags.items() if is_so),
     }
+
+
+def statistics_of(samples: np.ndarray, rate: int) -> dict[str, float]:
+    """What samples (n, channels) sound like in a few numbers, for watching whether live ones still
+    sound alike: seconds, sample_rate (Hz), loudness_db (root mean square of full scale), noise_db
+    (the quietest tenth of the frames, from the loudness), centre_hz (mean frequency of the power),
+    peak (0 to 1) and clipped (share of samples)."""
+    mono = samples.mean(1).astype(np.float64)
+    level = max(float(np.sqrt(np.mean(mono**2))), 1e-6)
+    frame = max(rate // 100, 1)
+    frames = mono[: len(mono) // frame * frame].reshape(-1, frame)
+    quietest = float(np.sqrt(np.quantile((frames**2).mean(1), 0.1))) if len(frames) else level
+    power = np.abs(np.fft.rfft(mono)) ** 2
+    frequencies = np.fft.rfftfreq(len(mono), 1 / rate)
+    return {
+        "seconds": round(len(mono) / rate, 4),
+        "sample_rate": float(rate),
+        "loudness_db": round(float(20 * np.log10(level)), 1),
+        "noise_db": round(float(20 * np.log10(max(quietest / level, 1e-5))), 1),
+        "centre_hz": round(float((power @ frequencies) / max(power.sum(), 1e-12)), 1),
+        "peak": round(float(np.abs(samples).max()), 4),
+        "clipped": round(float((np.abs(samples) >= _CLIPPED).mean()), 4),
+    }
+
+
+def example_recording() -> str:
+    """A fifth of a second of a tone as a WAV file in base64 text, to be sent to any server."""
+    rate = 8_000
+    tone = 128 + 100 * np.sin(2 * np.pi * 440 * np.arange(rate // 5) / rate)
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 1, rate, 0, "NONE", ""))
+        file.writeframes(np.round(tone).astype(np.uint8).tobytes())
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _decode(data: bytes, *, max_seconds: float, min_seconds: float) -> tuple[np.ndarray, int, str]:

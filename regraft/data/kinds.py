@@ -14,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from regraft.data import recordings
+from regraft.data.audio import inspect_audio
 from regraft.data.images import inspect_image
 from regraft.data.inspection import Inspector
 from regraft.data.pair_files import inspect_pair
@@ -21,7 +23,12 @@ from regraft.data.pairs import ANSWERS, list_pairs
 from regraft.data.questions import COLUMNS, list_questions
 from regraft.data.tables import listing_of, raw_table
 from regraft.data.texts import inspect_text
-from regraft.data.validation import validate_images, validate_pairs, validate_texts
+from regraft.data.validation import (
+    validate_images,
+    validate_pairs,
+    validate_recordings,
+    validate_texts,
+)
 from regraft.errors import UserError
 
 
@@ -85,6 +92,19 @@ def _questions_of(table: Path, store: Path) -> pd.DataFrame:
 
 PAIR_SLICES = {ANSWERS: "answers", "question_type": "question type"}
 
+
+def _inspector_of_recordings(options: Mapping[str, Any]) -> Inspector:
+    return partial(
+        inspect_audio, max_seconds=options["max_seconds"], min_seconds=options["min_seconds"]
+    )
+
+
+def _recordings_of(table: Path, store: Path) -> pd.DataFrame:
+    return recordings.list_recordings(
+        table, store=store, source_domain="", target_domain="", classes=[]
+    )
+
+
 _KINDS = {
     "image_classification": Kind(
         validate=validate_images,
@@ -92,6 +112,16 @@ _KINDS = {
         inspector=_inspector_of_images,
         list_table=lambda table, store: listing_of(raw_table(table), table, domains=[]),
         distance=lambda options: int(options["near_duplicate_distance"]),
+    ),
+    "speech_to_sign": Kind(
+        validate=validate_recordings,
+        own_options=frozenset({"min_seconds", "max_seconds", "sign_source", "synthetic_voices"}),
+        inspector=_inspector_of_recordings,
+        list_table=_recordings_of,
+        distance=lambda options: 0,  # two recordings of a word by one speaker are not one
+        store="voices",
+        further_columns=recordings.COLUMNS,
+        slices={"speaker": "speaker"},
     ),
     "question_answering": Kind(
         validate=validate_texts,

@@ -25,10 +25,13 @@ CORE_COLUMNS = {
     "perceptual_hash": "object",
     "quality_flags": "object",
 }
-#: Columns that only pictures have, and only texts: statistics of the example.
+#: Columns that only pictures have, only texts, only sounds: statistics of the example.
 IMAGE_COLUMNS = {"width": "int64", "height": "int64", "brightness": "float64"}
 TEXT_COLUMNS = {"characters": "int64", "words": "int64", "function_words": "float64"}
-STATISTICS = IMAGE_COLUMNS | TEXT_COLUMNS
+AUDIO_COLUMNS = dict.fromkeys(
+    ("seconds", "sample_rate", "loudness_db", "noise_db", "centre_hz", "peak", "clipped"), "float64"
+)
+STATISTICS = IMAGE_COLUMNS | TEXT_COLUMNS | AUDIO_COLUMNS
 QUARANTINE_COLUMNS = ("id", "path", "label", "domain", "reason", "detail")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from regraft.data.motion import open_motion
 from regraft.data.skeleton import normalised_hand, resampled
 from regraft.errors import UserError
 
+INDEX = "index.jsonl"
 FPS = 25
 """Frames per second of every sign that a lexicon gives out."""
 
@@ -36,13 +38,24 @@ class SignLexicon:
         return resampled(hand, max(round(len(hand) * FPS / motion.fps), 2))
 
 
-def read_lexicon(folder: Path, sources: list[str]) -> SignLexicon:
-    """The signs that `folder/index.jsonl` lists (file, label, source, hand_frames), of these
-    sources or of all; of several recordings of a label the one in which a hand is tracked most.
+@dataclass(frozen=True)
+class ListedSign:
+    """A motion file, the word it signs, where it comes from and who signs ('' where not said)."""
+
+    path: Path
+    label: str
+    source: str
+    signer: str
+    hand_share: float
+
+
+def listed_signs(folder: Path, sources: Sequence[str]) -> list[ListedSign]:
+    """The signs that `folder/index.jsonl` lists (file, label, source, signer, hand_frames), of
+    these sources or of all. Files count from the folder or the one above.
 
     Raises UserError where there is no list, or no recording of a source.
     """
-    index = folder / "index.jsonl"
+    index = folder / INDEX
     if not index.is_file():
         raise UserError(
             "the folder holds no signs",
@@ -59,7 +72,23 @@ def read_lexicon(folder: Path, sources: list[str]) -> SignLexicon:
             got=", ".join(unknown),
             expected=", ".join(sorted(known)),
         )
-    chosen = [row for row in rows if not sources or row["source"] in sources]
-    chosen.sort(key=lambda row: row.get("hand_frames", 1.0))  # the best one stays
     root = folder if (folder / rows[0]["file"]).is_file() else folder.parent
-    return SignLexicon({str(row["label"]).casefold(): root / row["file"] for row in chosen})
+    return [
+        ListedSign(
+            root / row["file"],
+            str(row["label"]),
+            row["source"],
+            str(row.get("signer", row["source"])),
+            float(row.get("hand_frames", 1.0)),
+        )
+        for row in rows
+        if not sources or row["source"] in sources
+    ]
+
+
+def read_lexicon(folder: Path, sources: list[str]) -> SignLexicon:
+    """The signs that `listed_signs` lists; of several recordings of a label the one in which a hand
+    is tracked most. Raises UserError as that does.
+    """
+    chosen = sorted(listed_signs(folder, sources), key=lambda sign: sign.hand_share)
+    return SignLexicon({sign.label.casefold(): sign.path for sign in chosen})  # the best one stays

@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from regraft.data import verdict
+from regraft.data.audio import DEFAULT_MAX_SECONDS, DEFAULT_MIN_SECONDS, inspect_audio
+from regraft.data.audio_quality import AUDIO_SUITE
 from regraft.data.duplicates import NEAR_DUPLICATE_DISTANCE
 from regraft.data.files import atomic_write
 from regraft.data.images import DEFAULT_MAX_PIXELS, DEFAULT_MIN_SIDE, inspect_image
@@ -29,6 +31,7 @@ from regraft.data.pairs import list_pairs
 from regraft.data.quality import IMAGE_SUITE, Suite, class_table, run_expectations
 from regraft.data.questions import list_questions
 from regraft.data.readers import list_examples
+from regraft.data.recordings import list_recordings
 from regraft.data.splits import assign_splits
 from regraft.data.text_quality import TEXT_SUITE, with_answer_flags
 from regraft.data.texts import DEFAULT_LANGUAGE, DEFAULT_MAX_CHARACTERS, inspect_text
@@ -134,6 +137,37 @@ def validate_pairs(
         list_=functools.partial(list_pairs, store=store),
         flagged=with_leaking_labels,
         suite=PAIR_SUITE,
+        min_per_class=min_images_per_class,
+        **how,
+    )
+
+
+def validate_recordings(
+    root: Path,
+    out_dir: Path,
+    *,
+    store: Path,
+    min_images_per_class: int,
+    min_seconds: float = DEFAULT_MIN_SECONDS,
+    max_seconds: float = DEFAULT_MAX_SECONDS,
+    sign_source: str = "",
+    synthetic_voices: int = 0,
+    **how: Any,
+) -> dict[str, Any]:
+    """`validate` for recordings of words (see `recordings.list_recordings`); synthetic voices go to
+    `store`. `how` are its other arguments; all that a speaker said is on one side of a split."""
+    return validate(
+        root,
+        out_dir,
+        inspect=functools.partial(inspect_audio, max_seconds=max_seconds, min_seconds=min_seconds),
+        list_=functools.partial(
+            list_recordings,
+            store=store,
+            sign_source=sign_source,
+            synthetic_voices=synthetic_voices,
+        ),
+        suite=AUDIO_SUITE,
+        near_duplicate_distance=0,
         min_per_class=min_images_per_class,
         **how,
     )

@@ -22,6 +22,7 @@ SECTIONS = {
     "slices": "Where it is weak",
     "mistakes": "Worst mistakes",
     "answering": "Answers and silence",
+    "signing": "Signs made of the words",
     "choices": "Choices",
     "learning": "Learning curves",
     "distillation": "Teacher and student",
@@ -52,6 +53,7 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
     - mistakes {examples, total, count}; an example is {id, true, predicted, confidence,
       true_probability} with one of thumbnail (data URI), text, html (trusted markup)
     - answering {retrieval, abstention, dialogues} (`evaluation.assistant`)
+    - signing {signing, speakers} (`evaluation.signing`), pictures [{word, made, real (data URI)}]
     - choices {adaptation, strategy, stages, forgetting} (`choices.choices`)
     - learning [{name, history (history.json)}]
     - distillation {rows, retention, speedup, shrinkage}

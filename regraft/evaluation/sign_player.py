@@ -6,6 +6,8 @@ hand, an arm that follows it, and a torso and head that only say where one is.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,7 @@ _BODY = [((-2.0, 0.0), (2.0, 0.0)), ((-2.0, 0.0), (-1.4, 5.0)), ((2.0, 0.0), (1.
 _REST_ARM = [((2.0, 0.0), (2.5, 3.1)), ((2.5, 3.1), (1.6, 5.4))]
 _HEAD = ((0.0, -2.0), 1.25)
 _VIEW = (-7.0, -4.0, 12.0)  # left, top, side
+_HAND_VIEW = 3.2  # palm lengths on a side
 _INK, _HAND = "#33415c", "#b23a48"
 
 
@@ -73,6 +76,32 @@ def write_gif(path: Path, sign: np.ndarray, *, fps: float, side: int = 240) -> N
             loop=0,
         ),
     )
+
+
+def strip(sign: np.ndarray, *, moments: int = 5, side: int = 120) -> str:
+    """The hand of a sign (frames, SIGN_DIM) at so many moments, as a PNG in a data: address."""
+    from PIL import Image
+
+    hands = positions(sign)[..., :2]
+    hands = hands - hands[:, :1]  # the wrist stays in place: what counts is the hand's shape
+    chosen = np.linspace(0, len(hands) - 1, moments + 2).round().astype(int)[1:-1]
+    picture = Image.new("RGB", (moments * side, side), "white")
+    for place, hand in enumerate(hands[chosen]):
+        picture.paste(_drawn_hand(hand, side), (place * side, 0))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _drawn_hand(hand: np.ndarray, side: int) -> Any:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (side, side), "white")
+    pen = ImageDraw.Draw(image)
+    at = hand * side / _HAND_VIEW + [side / 2, side * 0.8]
+    for first, last in HAND_BONES:
+        pen.line([*at[first], *at[last]], fill=_HAND, width=2)
+    return image
 
 
 def figure(sign: np.ndarray) -> np.ndarray:

@@ -24,5 +24,7 @@ class AugmentationOptions(Options):
     """Share of the words of a text that are left out."""
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Pairs: share of the views that lack their image or their text."""
+    speech: bool = True
+    """Recordings sound as from another throat, line, room: speed and pitch, band, tilt, noise."""
     cached_views: int = Field(default=4, ge=1)
     """Augmented views per example that a frozen trunk computes once and epochs take turns with."""

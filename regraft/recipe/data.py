@@ -18,7 +18,9 @@ class DataOptions(Options):
     row to train, val, test, unlabelled or unused). For questions a CSV or JSONL table with the
     columns question and intent (optional: answer, topic, source), or a folder of such tables, each
     of which is a domain. For pairs a folder with metadata.jsonl or metadata.csv, or such a table,
-    with the columns file_name, text (question, caption, report) and label (answer, target)."""
+    with the columns file_name, text (question, caption, report) and label (answer, target). For
+    recordings a folder with speech/index.jsonl (file, label, speaker) and sign/index.jsonl (file,
+    label, source), or a table (optional: speaker, motion)."""
     classes: list[str] = []
     """Restrict to these classes; empty means all that are found."""
     source_domain: str = ""
@@ -58,6 +60,15 @@ class DataOptions(Options):
     """Texts with more characters are quarantined."""
     language: Literal["", "en", "de", "fr", "es", "it", "pt"] = "en"
     """Texts that are clearly in another language are quarantined; empty takes any."""
+    min_seconds: float = Field(default=0.1, gt=0)
+    """Recordings that are shorter are quarantined."""
+    max_seconds: float = Field(default=60.0, gt=0)
+    """Recordings that are longer are quarantined unread. A word is read in the loudest 1.28 s."""
+    sign_source: str = ""
+    """Recordings: whose signs (column source of sign/index.jsonl) are paired with the words; empty
+    takes the source that has most of the words."""
+    synthetic_voices: int = Field(default=0, ge=0, le=500)
+    """Recordings: so many synthetic voices say every word too, to be trained on."""
     near_duplicate_distance: int = Field(default=68, ge=0, le=256)
     """Photos whose 256-bit perceptual hashes differ in at most this many bits count as shots of one
     scene and stay on one side of a split."""

@@ -17,7 +17,8 @@ class StudentOptions(BackboneOptions):
     name: str = "teacher"
     """`teacher` (its architecture and weights at a smaller input), `starter`, or a timm name."""
     layers: int = Field(default=0, ge=0)
-    """Texts: layers that the student keeps of the teacher's; 0 takes half of them."""
+    """Texts: layers that the student keeps of the teacher's; 0 takes half of them. Recordings: the
+    blocks that it keeps, from the input on; 0 takes all but two."""
     image_size: int = Field(default=0, ge=0)
     """Side of the input in pixels; 0 takes about 5/7 of the teacher's (6/7 with another
     architecture), or the backbone's own where that is less or the only one it reads."""

@@ -45,9 +45,12 @@ class Recipe(Options):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Name of the model in the registry: lower-case letters, digits and _."""
-    task: Literal["image_classification", "question_answering", "image_text_classification"] = (
-        "image_classification"
-    )
+    task: Literal[
+        "image_classification",
+        "speech_to_sign",
+        "question_answering",
+        "image_text_classification",
+    ] = "image_classification"
     """What is learned."""
     seed: int = Field(default=0, ge=0)
     """Decides splits, views, initial weights and the order of batches."""

@@ -51,7 +51,7 @@ class ServingOptions(Options):
     """Alias or version number of a challenger that also answers, never returned; empty: none."""
     shadow_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the inputs that the challenger gets."""
-    test_time: Literal["", "batch_statistics", "tent"] = ""
+    test_time: Literal["", "batch_statistics", "tent", "centring"] = ""
     """Adapt batch norm to the latest inputs while serving; empty: answer as registered. Answers
     then hang on what was asked before: a rollback does not bring them back bit for bit."""
     test_time_inputs: int = Field(default=64, ge=8, le=1024)

@@ -26,7 +26,7 @@ def adapted(predictor: Any, kind: str, inputs: Sequence[Any]) -> Any:
     """
     from regraft.transfer.test_time import adapt
 
-    return type(predictor)(adapt(kind, predictor.model, list(predictor.batches(list(inputs)))))
+    return predictor.with_model(adapt(kind, predictor.model, list(predictor.batches(list(inputs)))))
 
 
 def adapting(model: LoadedModel, kind: str, n_inputs: int) -> LoadedModel:
@@ -34,7 +34,7 @@ def adapting(model: LoadedModel, kind: str, n_inputs: int) -> LoadedModel:
     nothing to adapt."""
     from regraft.transfer.test_time import check_adaptable
 
-    check_adaptable(model.predictor.model)
+    check_adaptable(kind, model.predictor.model)
     return replace(model, predictor=AdaptingPredictor(model.predictor, kind, n_inputs))
 
 

@@ -16,12 +16,14 @@ import pandas as pd
 from regraft.data.questions import COLUMNS
 from regraft.progress import note
 
+SECTION, SHOWN = "answering", ("dialogues",)
+
 _MOST_PAIRS = 1000
 _MOST_MEASURED = 200
 _FEWEST_VALIDATION = 20
 
 
-def has_answers(rows: pd.DataFrame) -> bool:
+def wanted(rows: pd.DataFrame) -> bool:
     """Whether the examples of a manifest are questions that carry answers."""
     return {*COLUMNS} <= {*rows.columns} and bool((rows["answer"] != "").any())
 
@@ -36,7 +38,7 @@ def passages_of(rows: pd.DataFrame) -> tuple[list[Any], dict[str, int]]:
     return passages, {passage.text: number for number, passage in enumerate(passages)}
 
 
-def write_assistant(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> None:
+def write(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> None:
     """Write retriever/ and assistant.json into a model folder.
 
     `features` is the folder of that step: passages are found by the encoder as it was pre-trained,
@@ -90,12 +92,15 @@ def _matcher(encoder: Any, train: pd.DataFrame, seed: int) -> Any:
     )
 
 
-def answer_metrics(assistant: Any, test: pd.DataFrame, *, seed: int) -> dict[str, Any]:
+def measure(predictor: Any, test: pd.DataFrame, logits: np.ndarray, *, seed: int) -> dict[str, Any]:
     """Of a model's assistant on the test questions that have an answer: {"retrieval", "abstention",
-    "answers", "robustness", "dialogues"}."""
+    "answers", "robustness", "dialogues"}; {} without an assistant."""
     from regraft.evaluation.assistant import assistant_metrics
     from regraft.evaluation.retrieval import rank_passages, retrieval_metrics
 
+    assistant = predictor.assistant
+    if assistant is None:
+        return {}
     retriever = assistant.retriever
     numbers = {passage.text: number for number, passage in enumerate(retriever.passages)}
     asked = test[test["answer"].isin(list(numbers))]

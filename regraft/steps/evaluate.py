@@ -57,7 +57,7 @@ def evaluate(
     from regraft.evaluation.examples import show_examples
     from regraft.evaluation.model_card import write_model_card
     from regraft.evaluation.report import write_report
-    from regraft.steps.answers import answer_metrics, has_answers
+    from regraft.steps.companions import companion_figures
     from regraft.steps.hardware import use_threads
     from regraft.steps.measuring import (
         answers_from,
@@ -157,12 +157,12 @@ def evaluate(
         card={"backbone": _read(Path(features, "backbone", "backbone.json"))["architecture"]},
         seed=seed,
     )
-    assistant = getattr(models["teacher"], "assistant", None)
-    if assistant is not None and has_answers(test):
-        with modelling():
-            answered = answer_metrics(assistant, test, seed=seed)
-        content["answering"] = answered
-        metrics["teacher"] |= {k: v for k, v in answered.items() if k != "dialogues"}
+    with modelling():
+        shares = answers["teacher"].uncalibrated[:, [shown.index(name) for name in classes]]
+        logits = np.log(np.maximum(shares, np.finfo(float).tiny))
+        sections, further = companion_figures(models["teacher"], test, logits, seed=seed)
+    content |= sections
+    metrics["teacher"] |= further
     if lessons:
         content["modalities"] = modality_section(metrics, served)
     _write(out / "metrics.json", metrics)

@@ -86,9 +86,9 @@ def _finetune(
     """What this process does of it."""
     from regraft.backbones.encoder import load_encoder
     from regraft.steps.adapting import adapted_head, semi_supervised_head_of
-    from regraft.steps.answers import has_answers, write_assistant
     from regraft.steps.auxiliary_tasks import begun, calibrate_tasks, score_of
     from regraft.steps.choosing import chosen_strategy
+    from regraft.steps.companions import write_companions
     from regraft.steps.engine import optimisation_of, ports_of, trunks_of
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
@@ -179,8 +179,7 @@ def _finetune(
         if processes.is_first():
             calibrate_tasks(module, model, validation)
             save_trained(module, model, None if adapted else validation, history, Path(out_dir))
-            if has_answers(rows):
-                write_assistant(rows, Path(features), Path(out_dir), seed=seed)
+            write_companions(rows, Path(features), Path(out_dir), seed=seed)
 
 
 def _refuse_mixing(encoder: BlockwiseEncoder, options: dict[str, Any]) -> None:
@@ -190,7 +189,7 @@ def _refuse_mixing(encoder: BlockwiseEncoder, options: dict[str, Any]) -> None:
             "inputs of this backbone cannot be mixed",
             where=", ".join(f"finetune.{name}" for name in given),
             got=", ".join(str(options[name]) for name in given),
-            expected="0: the mean of two texts is no text",
+            expected="0: only pictures are mixed, the mean of two texts is no text",
         )
 
 

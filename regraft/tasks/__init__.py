@@ -13,10 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from regraft.data.audio import example_recording
 from regraft.errors import UserError
 
 NOUNS = {
     "image_classification": "images",
+    "speech_to_sign": "recordings",
     "question_answering": "questions",
     "image_text_classification": "pairs",
 }
@@ -24,6 +26,7 @@ NOUNS = {
 KINDS = tuple(NOUNS)
 INPUTS: dict[str, tuple[str, str | None]] = {
     "image_classification": ("image", None),
+    "speech_to_sign": ("recording", example_recording()),
     "question_answering": ("question", "What are the symptoms of asthma?"),
     "image_text_classification": (
         "pair",
@@ -34,6 +37,7 @@ INPUTS: dict[str, tuple[str, str | None]] = {
 """Name of the column of a registered model's input, and an example (None: the registry's own)."""
 PACKAGES = {
     "image_classification": ("timm", "torch", "torchvision", "pillow"),
+    "speech_to_sign": ("scipy", "soundfile", "timm", "torch"),
     "question_answering": ("tokenizers", "torch", "transformers"),
     "image_text_classification": (
         *("pillow", "timm", "tokenizers", "torch", "torchvision", "transformers"),

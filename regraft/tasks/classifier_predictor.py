@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy.special import softmax
 
 from regraft.tasks.classifier import Classifier
+
+if TYPE_CHECKING:
+    from typing import Self
 
 BATCH = 16
 
@@ -30,6 +34,12 @@ class ClassifierPredictor:
         self._answering = model.for_inference()
         self.classes = model.classes
         self.temperature = model.temperature
+
+    def with_model(self, model: Classifier) -> Self:
+        """The same predictor, with what stands beside the model, of another one."""
+        other = copy.copy(self)
+        ClassifierPredictor.__init__(other, model)
+        return other
 
     @abstractmethod
     def tensor(self, values: list[Any]) -> torch.Tensor:

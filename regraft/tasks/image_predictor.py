@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from regraft.data.image_statistics import image_statistics
 from regraft.data.images import from_base64, open_rgb
 from regraft.errors import UserError
 from regraft.tasks.classifier_predictor import ClassifierPredictor
+from regraft.tasks.encoded import decoded, is_file
 
 
 class ImagePredictor(ClassifierPredictor):
@@ -35,14 +35,7 @@ class ImagePredictor(ClassifierPredictor):
         UserError
             It is not base64.
         """
-        try:
-            return from_base64(text)
-        except ValueError as error:
-            raise UserError(
-                "the input is not base64",
-                got=text[:80],
-                expected="base64 of the bytes of an image, alone or as a data: address",
-            ) from error
+        return decoded(text, "an image")
 
     def prepare(self, data: bytes, *, max_pixels: int) -> tuple[torch.Tensor, dict[str, float]]:
         """The network's input (1, 3, size, size) from the bytes of an image of at most
@@ -65,7 +58,7 @@ def decode(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return open_rgb(value)
-    if len(value) < 4096 and Path(value).is_file():
+    if is_file(value):
         return open_rgb(value)
     try:
         return open_rgb(from_base64(value))

@@ -12,8 +12,7 @@ from regraft.backbones.transformer import TransformerEncoder
 from regraft.data.texts import open_text, statistics_of
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_predictor import ClassifierPredictor
-
-_LONGEST_PATH = 4096
+from regraft.tasks.encoded import is_file
 
 
 class TextPredictor(ClassifierPredictor):
@@ -67,13 +66,6 @@ class TextPredictor(ClassifierPredictor):
 def decode(value: Any) -> str:
     """The cleaned text of bytes, of a text, or of the file that a path names. Raises UserError: it
     is empty, too long, or no UTF-8."""
-    if isinstance(value, str) and len(value) < _LONGEST_PATH and _is_file(value):
+    if isinstance(value, str) and is_file(value):
         return open_text(Path(value).read_bytes())
     return open_text(value)
-
-
-def _is_file(value: str) -> bool:
-    try:
-        return Path(value).is_file()
-    except (OSError, ValueError):  # too long for a name, or with a null character
-        return False

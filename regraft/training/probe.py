@@ -269,7 +269,9 @@ def score_backbone(rows: pd.DataFrame, features: np.ndarray, *, seed: int) -> di
 
 
 def ranking_rows(rows: pd.DataFrame, per_class: int) -> np.ndarray:
-    """Positions of at most `per_class` training rows of every class, in manifest order."""
+    """Positions of at most `per_class` training rows of every class, in manifest order; the groups
+    of a class take turns."""
     train = rows[rows["split"] == "train"]
-    chosen = train.groupby("label", sort=True).head(per_class)
-    return chosen.index.to_numpy()
+    turns = train.groupby(["label", "group"]).cumcount().sort_values(kind="stable").index
+    chosen = train.loc[turns].groupby("label", sort=True).head(per_class)
+    return np.sort(chosen.index.to_numpy())

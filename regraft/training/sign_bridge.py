@@ -1,9 +1,4 @@
-"""The bridge from spoken words to signs, learned from few pairs: attention over remembered signs.
-
-The query is a spoken word's embedding, the keys are the rows of a head in closed form on the audio
-encoder (`spoken_words`), the values are memories of the motion autoencoder, one per word:
-
-    memory = softmax(sharpness * standardised scores(word)) . values
+"""The bridge from spoken words to signs, learned from few pairs (see `tasks.sign_bridge`).
 
 Keys and values begin where no gradient was needed, in the manner of Tip-Adapter (Zhang et al., ECCV
 2022): the values as the mean memory of the word's paired signs. Then the values and the decoder
@@ -17,37 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from regraft.backbones.motion_autoencoder import MotionAutoencoder, at_phases
+from regraft.tasks.sign_bridge import SignBridge
 from regraft.training.motion_pretraining import motion_loss, schedule_of, take_step
-from regraft.training.spoken_words import Array
-
-SHARPNESS = 5.0
-"""Per standard deviation of a word's scores: the best word leads by one or more, so it decides."""
-
-
-class SignBridge(nn.Module):
-    """Scores of words to memories, and the autoencoder whose decoder makes signs of them.
-
-    `values` (words, tokens, width) are the memories of the words.
-    """
-
-    def __init__(self, autoencoder: MotionAutoencoder, values: torch.Tensor) -> None:
-        super().__init__()
-        self.autoencoder = autoencoder
-        self.values = nn.Parameter(values)
-
-    def memory(self, scores: torch.Tensor) -> torch.Tensor:
-        """Scores (n, words) to memories (n, tokens, width)."""
-        spread = scores.std(1, keepdim=True).clamp(min=1e-6)
-        attention = (SHARPNESS * scores / spread).softmax(1)
-        return torch.einsum("nw,wtd->ntd", attention, self.values)
-
-    @torch.inference_mode()
-    def signs(self, scores: Array) -> list[np.ndarray]:
-        """The sign (frames, SIGN_DIM) of each spoken word, from its scores (n, words)."""
-        return self.autoencoder.generate(self.memory(torch.from_numpy(scores).float()))
 
 
 def fit_bridge(

@@ -20,26 +20,14 @@ def save_starter(model: nn.Module, out_file: Path, architecture: str, image_size
 
     Raises RuntimeError when a weight does not fit into float16; nothing is written then.
     """
-    import torch
-    from safetensors.torch import save_file
-
     model.reset_classifier(0)  # type: ignore[operator]
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise RuntimeError("a weight does not fit into float16; nothing was written")
-    out_file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "architecture": architecture,
         "mean": json.dumps(CHANNEL_MEAN),
         "std": json.dumps(CHANNEL_STD),
         "image_size": str(image_size),
     }
-    save_file(tensors, out_file, metadata=metadata)
-    _sort_metadata(out_file)
-    out_file.chmod(0o644)  # safetensors writes for the owner alone
+    save_weights(model.state_dict(), out_file, metadata)
     config = {
         "architecture": architecture,
         "num_classes": 0,
@@ -54,6 +42,26 @@ def save_starter(model: nn.Module, out_file: Path, architecture: str, image_size
         "model_args": {},
     }
     _write_json(out_file.parent / "config.json", config)
+
+
+def save_weights(state: dict[str, Any], out_file: Path, metadata: dict[str, str]) -> None:
+    """Write the tensors of a network in float16; the same ones give the same bytes.
+
+    Raises RuntimeError when a weight does not fit into float16; nothing is written then.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in state.items()
+    }
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise RuntimeError("a weight does not fit into float16; nothing was written")
+    out_file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, out_file, metadata=metadata)
+    _sort_metadata(out_file)
+    out_file.chmod(0o644)  # safetensors writes for the owner alone
 
 
 def _sort_metadata(path: Path) -> None:

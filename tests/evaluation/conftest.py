@@ -82,9 +82,22 @@ def synthetic_content(
                 "versions": {"python": "3.11.7", "torch": "2.9.0", "timm": "1.0.20"}},
         card={"backbone": "mobilenetv2_100 (ImageNet-1k)"},
         missing={"trained from scratch": "not asked for by the recipe"},
-    ) | {"answering": ANSWERING}  # fmt: skip
+    ) | {"answering": ANSWERING, "signing": SIGNING}  # fmt: skip
 
 
+_PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAGklEQVR42mMUYIAAFnkYQxHG"
+    "UCDMYHwPZQAALeQB2gvqqowAAAAASUVORK5CYII="
+)
+SIGNING = {
+    "signing": dict.fromkeys(
+        ("back_recognition", "ceiling", "floor", "dtw_mje", "dtw_mje_still", "pck", "pck_still",
+         "velocity_ratio", "jerk_ratio", "bone_instability", "bone_instability_real",
+         "milliseconds_per_word"), 0.5),
+    "speakers": {"plain": 0.8, "centred": 0.9,
+                 "per_speaker": {"<ann>": {"plain": 0.8, "centred": 0.9}}},
+    "pictures": [{"word": "<one>", "made": _PIXEL, "real": _PIXEL}],
+}  # fmt: skip
 _SHARES = {"count": 40, "answered": 0.9, "asked_back": 0.05, "abstained": 0.05}
 ANSWERING = {
     "retrieval": {"count": 40, "recall_at_1": 0.8, "recall_at_5": 0.95, "mrr": 0.87, "ndcg": 0.9},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.data.examples.health_questions import health_questions
-from regraft.steps.answers import answer_metrics, has_answers, passages_of, write_assistant
+from regraft.steps.answers import measure, passages_of, wanted, write
 from regraft.tasks.assistant.assistant import Assistant
 from tests.backbones.texts import tiny_folder
 
@@ -40,7 +42,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def assistant(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Assistant:
     folder = tmp_path_factory.mktemp("model")
-    write_assistant(manifest(), features, folder, seed=0)
+    write(manifest(), features, folder, seed=0)
     return Assistant.load(folder)
 
 
@@ -58,7 +60,9 @@ def test_the_figures_are_those_of_test_questions_that_have_an_answer(assistant: 
     rows = manifest()
     test = rows[rows["split"] == "test"]
     unanswered = test.assign(answer="", text="What did nobody answer?")
-    found = answer_metrics(assistant, pd.concat([test, unanswered]), seed=0)
+    found = measure(
+        SimpleNamespace(assistant=assistant), pd.concat([test, unanswered]), np.zeros(0), seed=0
+    )
     assert set(found) == {"retrieval", "abstention", "answers", "robustness", "dialogues"}
     assert found["retrieval"]["count"] == len(test)
     assert found["retrieval"]["recall_at_1"] > 5 / len(assistant.retriever.passages)
@@ -70,13 +74,13 @@ def test_too_few_validation_questions_write_nothing_and_it_is_said(
 ) -> None:
     rows = manifest()
     few = pd.concat([rows[rows["split"] != "val"], rows[rows["split"] == "val"][:19]])
-    write_assistant(few, features, tmp_path, seed=0)
+    write(few, features, tmp_path, seed=0)
     assert not list(tmp_path.iterdir())
     assert "19 validation questions" in capsys.readouterr().err
 
 
 def test_tables_without_answers_have_none() -> None:
     rows = manifest()
-    assert has_answers(rows)
-    assert not has_answers(rows.assign(answer=""))
-    assert not has_answers(rows.drop(columns="answer"))
+    assert wanted(rows)
+    assert not wanted(rows.assign(answer=""))
+    assert not wanted(rows.drop(columns="answer"))

@@ -24,6 +24,7 @@ from torch import nn
 SAMPLE_RATE = 16_000
 _FULL_SCALE = 32768.0  # the front end reads 16-bit numbers
 _RANGE_DB = 80.0
+_SLOPE = 0.2  # of leaky ReLU below 0
 _WIDTHS = [1] * 3 + [2] * 4 + [3] * 4 + [4] * 8
 """Channels of convolutions 0 to 18, in those of the first."""
 _POOLS = {2: (2, 2), 6: (1, 2), 10: (2, 2), 14: (1, 2), 18: (2, 2)}
@@ -92,13 +93,19 @@ def _mel_triangles() -> np.ndarray:
 class SpeechEmbedding(nn.Module):
     """Waveforms (n, samples) in [-1, 1] at 16 kHz, at least 12,512 (76 frames, what
     one vector sees), to maps (n, 96, vectors, 1) and their mean over time (n, 96). `width` are the
-    channels of the first convolution, a quarter of those of the last.
+    channels of the first convolution, a quarter of those of the last; with less than all `blocks`
+    it ends behind a pooling.
 
     Raises ValueError for a classifier, which the published weights do not have.
     """
 
     def __init__(
-        self, num_classes: int = 0, in_chans: int = 1, drop_rate: float = 0.0, width: int = 24
+        self,
+        num_classes: int = 0,
+        in_chans: int = 1,
+        drop_rate: float = 0.0,
+        width: int = 24,
+        blocks: int = len(_LAYERS) + 2,
     ) -> None:
         if num_classes or in_chans != 1:
             raise ValueError(
@@ -117,13 +124,27 @@ class SpeechEmbedding(nn.Module):
             setattr(self, f"conv{i}", nn.Conv2d(widths[i - 1], widths[i], kernel, 1, padding))
         self.conv19 = nn.Conv2d(widths[-1], widths[-1], (3, 1), bias=False)
         self.dropout = nn.Dropout(drop_rate)
+        for layer in self.modules():  # torch's own initial weights let a signal fade in 20 layers
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        self.shortened(blocks)
+
+    def shortened(self, blocks: int) -> SpeechEmbedding:
+        """The same network, in place, with its first `blocks` blocks alone."""
+        self.last = blocks - 1
+        for index in range(blocks, len(_LAYERS) + 2):
+            for i in _LAYERS[index - 1] if index <= len(_LAYERS) else [19]:
+                delattr(self, f"conv{i}")
+        return self
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward_maps(self.frontend(x))
 
     def forward_maps(self, mel: torch.Tensor) -> torch.Tensor:
         """Log-mel maps (n, 1, frames, 32) to (n, 96, vectors, 1)."""
-        return self.run(self._stem(mel), 1, len(_LAYERS) + 1)[len(_LAYERS) + 1]
+        return self.run(self._stem(mel), 1, self.last)[self.last]
 
     def run(self, x: torch.Tensor, start: int, end: int) -> dict[int, torch.Tensor]:
         """Outputs (n, channels, time, mel positions) of blocks start..end; `x` is waveforms, or
@@ -166,7 +187,7 @@ class SpeechEmbedding(nn.Module):
 
 
 def _clipped(x: torch.Tensor) -> torch.Tensor:
-    return nn.functional.leaky_relu(x, 0.2).clamp(min=-0.4)
+    return nn.functional.leaky_relu(x, _SLOPE).clamp(min=-0.4)
 
 
 @register_model

@@ -16,9 +16,10 @@ from regraft.bench.cell import Cell
 from regraft.bench.rows import row_of
 from regraft.bench.speech.words import Words
 from regraft.data.motion import open_motion
-from regraft.data.skeleton import HAND_JOINTS, normalised_hand
+from regraft.data.skeleton import normalised_hand
 from regraft.errors import UserError
 from regraft.evaluation import motion as measures
+from regraft.evaluation.signing import motion_errors
 
 PAIRS = (5, 20)
 DECODERS = ("pre-trained", "from scratch")
@@ -26,7 +27,6 @@ DECODERS = ("pre-trained", "from scratch")
 _TEST_SIGNS = 4
 _PRETRAINING_STEPS = 1000
 _STEPS = 400
-_FPS = 25.0
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class SignBench:
             "still_back_recognition": judge.accuracy(
                 [still] * len(classes), np.arange(len(classes))
             ),
-            **_errors(couples, still),
+            **motion_errors(couples, still),
             "milliseconds_per_word": 1000 * latency,
         }
 
@@ -212,37 +212,6 @@ def sign_rows(
     bench = SignBench(words, signs, pretraining_steps=pretraining_steps, steps=steps)
     words.prepare()
     return [bench.row(cell, seeds) for cell in cells]
-
-
-def _errors(
-    couples: Sequence[tuple[np.ndarray, np.ndarray]], still: np.ndarray
-) -> dict[str, float]:
-    """Figures of generated beside real signs, on joints relative to the wrist; the wrist's path in
-    the camera's picture says where a person stood."""
-    made, real = [_hand(one) for one, _ in couples], [_hand(other) for _, other in couples]
-    floor = _hand(still)
-    error = float(np.mean([measures.dtw_mje(a, b) for a, b in zip(made, real, strict=True)]))
-    lowest = float(np.mean([measures.dtw_mje(floor, b) for b in real]))
-
-    def ratio(order: int) -> float:
-        parts = [[measures.derivative(x, _FPS, order) for x in side] for side in (made, real)]
-        return float(np.nanmean(parts[0]) / np.nanmean(parts[1]))
-
-    return {
-        "dtw_mje": error,
-        "dtw_mje_still": lowest,
-        "dtw_mje_ratio": error / lowest,
-        "pck": float(np.mean([measures.pck(a, b) for a, b in zip(made, real, strict=True)])),
-        "pck_still": float(np.mean([measures.pck(floor, b) for b in real])),
-        "velocity_ratio": ratio(1),
-        "jerk_ratio": ratio(3),
-        "bone_instability": float(np.mean([measures.bone_instability(x) for x in made])),
-        "bone_instability_real": float(np.mean([measures.bone_instability(x) for x in real])),
-    }
-
-
-def _hand(sign: np.ndarray) -> np.ndarray:
-    return sign[:, : HAND_JOINTS * 3].reshape(len(sign), HAND_JOINTS, 3)
 
 
 def _numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:

@@ -22,12 +22,14 @@ def generate_all(data_root: Path | str) -> dict[str, int]:
     from regraft.data.examples.field_notes import generate_field_notes
     from regraft.data.examples.health_questions import generate_health
     from regraft.data.examples.leaves import generate_leaves
+    from regraft.data.examples.speech_sign import generate_speech_sign
 
     root = Path(data_root)
     return {
         "leaves": generate_leaves(root / "leaves"),
         "health": generate_health(root / "health"),
         "field_notes.jsonl": generate_field_notes(root),
+        "speech_sign": generate_speech_sign(root / "speech_sign"),
     }
 
 

@@ -16,18 +16,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from regraft.errors import UserError
 
-KINDS = ("batch_statistics", "tent")
+KINDS = ("batch_statistics", "tent", "centring")
+OF_BATCH_NORM = ("batch_statistics", "tent")
 FEWEST = 8
 """Inputs below which statistics of a batch say more of its content than of its domain."""
 
 
 def adapt(kind: str, model: Any, batches: Sequence[torch.Tensor]) -> Any:
-    """A copy of `model` (`.encoder`, `.head`) adapted to images (n, 3, s, s) in `batches`.
+    """A copy of `model` (`.encoder`, `.head`) adapted to what it reads, in `batches`.
 
     Raises
     ------
     UserError
-        Fewer inputs than `FEWEST`, or a network without batch norm.
+        Fewer inputs than `FEWEST`, or a network without batch norm where that is what changes.
     """
     if kind not in KINDS:
         raise KeyError(f"no test-time adaptation {kind!r}; there are {', '.join(KINDS)}")
@@ -39,15 +40,15 @@ def adapt(kind: str, model: Any, batches: Sequence[torch.Tensor]) -> Any:
             expected=f"at least {FEWEST} at once",
             fix="ask about more inputs together, or predict without test-time adaptation",
         )
-    check_adaptable(model)
+    check_adaptable(kind, model)
     changed = copy.deepcopy(model)
     adapted = import_module(f"{__name__}.{kind}").adapt(changed, batches)
     return adapted.eval()
 
 
-def check_adaptable(model: Any) -> None:
-    """Raises `UserError` for a network without batch norm."""
-    if not norms(model):
+def check_adaptable(kind: str, model: Any) -> None:
+    """Raises `UserError` for a network without batch norm where that is what changes."""
+    if kind in OF_BATCH_NORM and not norms(model):
         raise UserError(
             "the network has no batch norm, which test-time adaptation changes",
             got=type(model.encoder).__name__,

@@ -1,0 +1,121 @@
+"""Recordings are listed with their speakers and paired with usable motions of one source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from regraft.data.examples.number_signs import FPS, drawn_signer, number_sign
+from regraft.data.recordings import list_recordings
+from regraft.errors import UserError
+
+SPEAKERS = ("ann", "bob")
+
+
+def listed(root: Path, **options: object) -> pd.DataFrame:
+    return list_recordings(
+        root,
+        store=root.parent / "store",
+        source_domain="",
+        target_domain="",
+        classes=[],
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def joints(label: str = "1", seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return number_sign(label, drawn_signer(rng), rng)
+
+
+def write_signs(folder: Path, rows: list[tuple[str, str, np.ndarray]]) -> None:
+    """Files of (label, source, joints), and their index."""
+    folder.mkdir(parents=True)
+    index = []
+    for number, (label, source, motion) in enumerate(rows):
+        np.savez(folder / f"{number}.npz", joints=motion, fps=FPS)
+        index.append({"file": f"{number}.npz", "label": label, "source": source})
+    (folder / "index.jsonl").write_text("".join(json.dumps(row) + "\n" for row in index))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two words by two speakers, twice each."""
+    rows = []
+    (tmp_path / "pack" / "speech").mkdir(parents=True)
+    for speaker in SPEAKERS:
+        for label in ("1", "2"):
+            for take in range(2):
+                name = f"{label}_{speaker}_{take}.wav"
+                soundfile.write(tmp_path / "pack/speech" / name, np.zeros(9), 16_000)
+                rows.append({"file": name, "label": label, "speaker": speaker})
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "pack/speech/index.jsonl").write_text(text)
+    return tmp_path / "pack"
+
+
+def test_every_recording_is_paired_with_a_motion_of_its_word_and_a_speaker_is_a_group(
+    root: Path,
+) -> None:
+    write_signs(root / "sign", [("1", "x", joints()), ("2", "x", joints()), ("1", "x", joints())])
+    table = listed(root)
+    assert table["group"].tolist() == table["speaker"].tolist()
+    numbers = table["motion"].map(lambda path: Path(path).stem)
+    assert set(numbers[table["label"] == "1"]) == {"0", "2"}  # in turn
+    assert set(numbers[table["label"] == "2"]) == {"1"}
+
+
+def test_signs_of_two_languages_are_never_mixed(root: Path) -> None:
+    both = [("1", "x", joints()), ("2", "x", joints()), ("1", "y", joints(seed=1))]
+    letters = [(letter, "z", joints()) for letter in "abcdef"]
+    write_signs(root / "sign", both + letters)
+    assert {Path(p).stem for p in listed(root)["motion"]} == {"0", "1"}
+    one = listed(root, sign_source="y")
+    assert set(one["motion"]) == {"", str(root / "sign" / "2.npz")}
+    with pytest.raises(UserError, match="no sign comes from this source"):
+        listed(root, sign_source="nobody")
+
+
+def without_hands(motion: np.ndarray) -> np.ndarray:
+    return np.full_like(motion, np.nan)
+
+
+def with_infinity(motion: np.ndarray) -> np.ndarray:
+    return np.where(np.arange(len(motion))[:, None, None] == 3, np.inf, motion)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"), [(without_hands, "no_hands"), (with_infinity, "not_finite")]
+)
+def test_a_motion_that_cannot_be_used_is_left_out_of_pairs_and_named_in_a_table(
+    root: Path,
+    spoilt: Callable[[np.ndarray], np.ndarray],
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_signs(root / "sign", [("1", "x", spoilt(joints())), ("1", "x", joints())])
+    assert {Path(p).stem for p in listed(root)["motion"] if p} == {"1"}
+    assert reason in capsys.readouterr().err
+    rows = [{"path": "speech/1_ann_0.wav", "label": "1", "motion": "sign/0.npz"},
+            {"path": "speech/2_bob_0.wav", "label": "2", "motion": ""}]  # fmt: skip
+    (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = listed(root / "pairs.jsonl")
+    assert table["reason"].tolist() == [f"motion_{reason}", ""]
+
+
+def test_synthetic_voices_train_and_never_test(root: Path) -> None:
+    table = listed(root, synthetic_voices=2)
+    voices = table[table["speaker"].str.startswith("synthetic")]
+    assert len(voices) == 4 and set(voices["split"]) == {"train"}
+    assert all(Path(path).is_file() for path in voices["path"])
+    assert set(table["split"].drop(index=voices.index)) == {""}
+    again = listed(root, synthetic_voices=2)
+    assert again["path"].tolist() == table["path"].tolist()
+    table.drop(columns=["reason", "detail", "id"]).to_csv(root / "said.csv", index=False)
+    assert len(listed(root / "said.csv", synthetic_voices=2)) == len(table)
