@@ -153,7 +153,8 @@ def predict(
         click.echo(json.dumps(answers, indent=2))
         return
     for value, found in zip(inputs, answers, strict=True):
-        click.echo(f"{value}\t{found['label']}\t{found['confidence']:.3f}")
+        unsure = "\tabstains" if found.get("abstains") else ""
+        click.echo(f"{value}\t{found['label']}\t{found['confidence']:.3f}{unsure}")
 
 
 def _kept_motion(motion: str | None, folder: Path, value: str) -> str | None:

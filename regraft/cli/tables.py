@@ -17,7 +17,8 @@ def run_table(summary: dict[str, Any]) -> str:
         f"{'macro-F1':>8} {'ECE':>6} {'img/s':>7}",
     ]
     for who, figures in rows:
-        for split in splits:
+        of_slices = who == summary["served"]
+        for split in (s for s in splits if s in figures and (of_slices or ": " not in s)):
             lines.append(_line(who + ("*" if who == summary["served"] else ""), split, figures))
     student = metrics.get("student", {})
     if student.get("retention"):

@@ -1,7 +1,7 @@
 """How one example is shown in a report: as a thumbnail, as text, or as a task's own markup.
 
 The report never asks what kind of task it documents. A task hands over a function `show(id)` that
-returns one of {"thumbnail": data URI}, {"text": str} or {"html": str}; what is in "html" goes into
+returns {"thumbnail": data URI}, {"text": str}, both, or {"html": str}; what is in "html" goes into
 the page as it is, so a task must escape what it did not write itself.
 """
 
@@ -26,9 +26,9 @@ _CHARACTERS = 600
 _LARGEST_THUMBNAIL = 14_000
 
 
-def show_examples(open_example: Callable[[str], Image.Image | str]) -> Show:
-    """Make a `show` function of one that opens the image or text with an id; what is gone since
-    the evaluation is described in words instead of failing the report.
+def show_examples(open_example: Callable[[str], Any]) -> Show:
+    """Make a `show` function of one that opens the image, the text, or (image, text), with an id;
+    what is gone since the evaluation is described in words instead of failing the report.
     """
 
     def show(example_id: str) -> dict[str, str]:
@@ -36,8 +36,9 @@ def show_examples(open_example: Callable[[str], Image.Image | str]) -> Show:
             found = open_example(example_id)
             if isinstance(found, str):
                 return {"text": found}
-            with found as image:
-                return {"thumbnail": thumbnail(image)}
+            picture, *words = found if isinstance(found, tuple) else (found,)
+            with picture as image:
+                return {"thumbnail": thumbnail(image)} | ({"text": words[0]} if words else {})
         except OSError as error:
             return {"text": f"the example cannot be opened any more: {error}"}
 

@@ -23,6 +23,7 @@ SECTIONS = {
     "mistakes": "Worst mistakes",
     "answering": "Answers and silence",
     "signing": "Signs made of the words",
+    "modalities": "Image, text, and both",
     "choices": "Choices",
     "learning": "Learning curves",
     "distillation": "Teacher and student",
@@ -54,6 +55,8 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
       true_probability} with one of thumbnail (data URI), text, html (trusted markup)
     - answering {retrieval, abstention, dialogues} (`evaluation.assistant`)
     - signing {signing, speakers} (`evaluation.signing`), pictures [{word, made, real (data URI)}]
+    - modalities {gains [{name, difference, low, high}], worth {modality: accuracy lost without it},
+      abstention {answered, right}, evidence [{thumbnail, text, predicted, true}]}
     - choices {adaptation, strategy, stages, forgetting} (`choices.choices`)
     - learning [{name, history (history.json)}]
     - distillation {rows, retention, speedup, shrinkage}

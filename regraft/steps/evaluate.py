@@ -64,10 +64,10 @@ def evaluate(
         answers_of,
         baseline_metrics,
         metrics_of,
+        scored_rows,
         slices_of,
         spread,
         task_metrics,
-        tested,
         timing_of,
     )
     from regraft.steps.modalities import modality_metrics, modality_section
@@ -86,7 +86,7 @@ def evaluate(
     models = {who: load_model(folder) for who, folder in folders.items()}
     classes = models["teacher"].classes
     kind = kind_of(task)
-    test, shown = tested(rows, classes, open_answers=kind.open_answers)
+    test, shown = scored_rows(rows, classes, open_answers=kind.open_answers)
     parts = slices_of(test, kind.slices)
     served = serve if serve in models else "teacher"
     with modelling():
@@ -113,9 +113,8 @@ def evaluate(
         rows, test, classes, Path(features), domains, seed, shown=shown, slices=parts
     )
     lessons = modality_metrics(
-        models[served], test, answers[served].probabilities, shown, Path(features),
-        domains=domains, slices=parts, seed=seed,
-    )  # fmt: skip
+        models[served], test, answers[served].probabilities, shown, Path(features), seed=seed
+    )
     metrics[served] |= lessons
     if options["from_scratch"]:
         with work_dir("from_scratch", out=str(out)) as folder:
@@ -164,7 +163,7 @@ def evaluate(
     content |= sections
     metrics["teacher"] |= further
     if lessons:
-        content["modalities"] = modality_section(metrics, served)
+        content["modalities"] = modality_section(metrics, served, models[served], frame, paths)
     _write(out / "metrics.json", metrics)
     _write(out / "content.json", content)
     write_report(out / "report.html", content)

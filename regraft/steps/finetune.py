@@ -107,14 +107,12 @@ def _finetune(
     _refuse_mixing(encoder, options)
     model = begun(module, encoder, probe, Path(features), options, test_views)
     with modelling():
-        adapted = shift and adapted_head(
-            rows, probe["classes"], Path(features), Path(shift), options["adaptation"], seed=seed
-        )
-        semi = None
-        if probe["kind"] != "cache_model":  # its keys are labelled photos
-            semi = semi_supervised_head_of(
-                rows, probe["classes"], Path(features), options["adaptation"], seed=seed
-            )
+        adapted = semi = None
+        known = (rows, probe["classes"], Path(features))
+        if shift and probe["kind"] != "fusion":  # which one linear head would replace
+            adapted = adapted_head(*known, Path(shift), options["adaptation"], seed=seed)
+        if probe["kind"] not in ("cache_model", "fusion"):  # its keys are labelled photos
+            semi = semi_supervised_head_of(*known, options["adaptation"], seed=seed)
     for found in (adapted, semi):
         if found and found.head:
             model.set_head(found.head.weight, found.head.bias)

@@ -41,7 +41,7 @@ class Answers:
         )
 
 
-def tested(
+def scored_rows(
     rows: pd.DataFrame, classes: list[str], *, open_answers: bool
 ) -> tuple[pd.DataFrame, list[str]]:
     """The test rows of a manifest and the classes they are scored by: those of the model, and with
@@ -154,7 +154,7 @@ def baseline_metrics(
     slices: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """The majority class, and the probe on frozen features that the fine-tuning began with; where
-    pairs were fused also each modality alone and every fusion. `shown` as `tested` returns it."""
+    pairs were fused also each modality alone and every fusion. `shown` as in `scored_rows`."""
     from scipy.special import softmax
 
     from regraft.backbones.heads import head_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from regraft.steps.measuring import metrics_of, spread
 from regraft.steps.probes import ANSWERERS
 
 IMAGE, TEXT, LATE = "image", "text", "weighted"
+_MOST_SHOWN = 6
 _MISSING = ("missing image", "missing text")
 _NAMES = {IMAGE: "image alone", TEXT: "text alone", LATE: "late fusion"}
 
@@ -39,8 +39,6 @@ def modality_metrics(
     classes: list[str],
     features: Path,
     *,
-    domains: dict[str, str],
-    slices: Mapping[str, np.ndarray],
     seed: int,
 ) -> dict[str, Any]:
     """Of the served model, whose answers to the test pairs are `served` (n, classes): metrics
@@ -50,7 +48,7 @@ def modality_metrics(
     if not others:
         return {}
     found: dict[str, Any] = {
-        name: metrics_of(test, answers, classes, domains, seed, slices)
+        name: metrics_of(test, answers, classes, {}, seed)["test"]
         for name, answers in _without(test, model, classes).items()
     }
     found["gains"] = _gains(test, served, others, classes)
@@ -58,23 +56,46 @@ def modality_metrics(
     return found
 
 
-def modality_section(metrics: dict[str, Any], served: str) -> dict[str, Any]:
-    """For the report: what answers the test pairs how well, and what having both is worth."""
+def modality_section(
+    metrics: dict[str, Any], served: str, model: Any, frame: pd.DataFrame, paths: dict[str, str]
+) -> dict[str, Any]:
+    """For the report: what having both modalities is worth over each other answerer and over the
+    served model without one, and where in the image the evidence lies. `frame` are the predictions
+    on the test pairs, `paths` their files by id."""
     own = metrics[served]
-    named = {name: one["test"] for name, one in metrics["baselines"].items() if name != "probe"}
-    named |= {f"served, {name}": own[name]["test"] for name in _MISSING}
-    named["served"] = own["test"]
-    rows = [
-        {"name": name, "accuracy": one["accuracy"], "interval": one["interval"]["accuracy"]}
-        for name, one in named.items()
-    ]
     whole = own["test"]["accuracy"]
-    worth = {
-        modality: whole - own[f"missing {modality}"]["test"]["accuracy"]
-        for modality in (IMAGE, TEXT)
+    worth = {modality: whole - own[f"missing {modality}"]["accuracy"] for modality in (IMAGE, TEXT)}
+    return {
+        "gains": own["gains"],
+        "worth": worth,
+        "abstention": own["abstention"],
+        "evidence": _evidence(model, frame, paths),
     }
-    rows.sort(key=lambda row: row["accuracy"])
-    return {"rows": rows, "gains": own["gains"], "worth": worth, "abstention": own["abstention"]}
+
+
+def _evidence(model: Any, frame: pd.DataFrame, paths: dict[str, str]) -> list[dict[str, Any]]:
+    """Pictures of the surest right and wrong answers."""
+    from regraft.data.pair_files import open_pair
+    from regraft.evaluation.examples import thumbnail
+    from regraft.tasks.grad_cam import shown_evidence
+
+    sure = frame.sort_values("confidence", ascending=False, kind="stable")
+    right = sure["predicted"] == sure["label"]
+    chosen = pd.concat([sure[right].head(_MOST_SHOWN), sure[~right].head(_MOST_SHOWN)])
+    found = []
+    for row in chosen.to_dict("records"):
+        picture = shown_evidence(model, paths[row["id"]])
+        if picture is not None:
+            text = open_pair(Path(paths[row["id"]]).read_bytes()).text
+            found.append(
+                {
+                    "thumbnail": thumbnail(picture),
+                    "text": text,
+                    "predicted": row["predicted"],
+                    "true": row["label"],
+                }
+            )
+    return found
 
 
 def _without(test: pd.DataFrame, model: Any, classes: list[str]) -> dict[str, np.ndarray]:

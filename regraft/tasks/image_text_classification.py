@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from PIL.Image import Image
 
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.encoder import Encoder
@@ -144,9 +145,10 @@ def logits_of_views(model: Classifier, views: PairViews, n_views: int) -> np.nda
     return over_views(model.for_inference(), views, numbers, device, "the teacher's answers")
 
 
-def open_example(path: str) -> str:
+def open_example(path: str) -> tuple[Image, str]:
     """What a report shows of an example."""
-    return read_pair(path).text or ""
+    pair = read_pair(path)
+    return open_rgb(pair.image or b""), pair.text or ""
 
 
 def predictor(model: Classifier) -> PairPredictor:

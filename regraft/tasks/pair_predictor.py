@@ -50,7 +50,7 @@ class PairPredictor(ClassifierPredictor):
         self._threshold = float(head.abstain_below) if isinstance(head, FusionHead) else 0.0
 
     @property
-    def _encoder(self) -> PairEncoder:
+    def encoder(self) -> PairEncoder:
         encoder = self.model.encoder
         assert isinstance(encoder, PairEncoder)
         return encoder
@@ -66,7 +66,7 @@ class PairPredictor(ClassifierPredictor):
         padded = torch.zeros(1, 2, longest, dtype=torch.long)
         if tokens is not None:
             padded = nn.functional.pad(tokens, (0, longest - tokens.shape[2]))
-        x = self._encoder.packed(pair.image, padded)
+        x = self.encoder.packed(pair.image, padded)
         x[0, 1] = float(tokens is not None)
         return x
 
@@ -80,10 +80,10 @@ class PairPredictor(ClassifierPredictor):
         facts: dict[str, float] = {}
         if pair.image is not None:
             picture = open_rgb(pair.image, max_pixels=max_pixels)
-            image = self._encoder.image.spec.preprocessing.tensor([picture])
+            image = self.encoder.image.spec.preprocessing.tensor([picture])
             facts |= image_statistics(picture)
         if pair.text is not None:
-            tokens = self._encoder.text.tokens.tensor([pair.text])
+            tokens = self.encoder.text.tokens.tensor([pair.text])
             facts |= statistics_of(pair.text)
         return Prepared(image, tokens), facts
 
@@ -114,7 +114,7 @@ class PairPredictor(ClassifierPredictor):
     def answer(self, inputs: list[Any]) -> tuple[list[dict[str, Any]], np.ndarray]:
         """As of every classifier, with `abstains` and `answered_by`."""
         answers, embeddings = super().answer(inputs)
-        parts = np.split(embeddings, [self._encoder.parts[0]], axis=1)
+        parts = np.split(embeddings, [self.encoder.parts[0]], axis=1)
         there = np.stack([part.any(1) for part in parts], 1)
         for one, (seen, read) in zip(answers, there, strict=True):
             one["abstains"] = one["confidence"] < self._threshold

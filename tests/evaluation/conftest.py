@@ -82,7 +82,7 @@ def synthetic_content(
                 "versions": {"python": "3.11.7", "torch": "2.9.0", "timm": "1.0.20"}},
         card={"backbone": "mobilenetv2_100 (ImageNet-1k)"},
         missing={"trained from scratch": "not asked for by the recipe"},
-    ) | {"answering": ANSWERING, "signing": SIGNING}  # fmt: skip
+    ) | {"answering": ANSWERING, "signing": SIGNING, "modalities": MODALITIES}  # fmt: skip
 
 
 _PIXEL = (
@@ -98,6 +98,12 @@ SIGNING = {
                  "per_speaker": {"<ann>": {"plain": 0.8, "centred": 0.9}}},
     "pictures": [{"word": "<one>", "made": _PIXEL, "real": _PIXEL}],
 }  # fmt: skip
+MODALITIES = {
+    "gains": [{"name": "text alone", "difference": 0.04, "low": 0.01, "high": 0.07}],
+    "worth": {"image": 0.04, "text": 0.15},
+    "abstention": {"answered": 0.75, "right": 0.58},
+    "evidence": [{"thumbnail": _PIXEL, "text": "Is it <red>?", "predicted": "no", "true": "yes"}],
+}
 _SHARES = {"count": 40, "answered": 0.9, "asked_back": 0.05, "abstained": 0.05}
 ANSWERING = {
     "retrieval": {"count": 40, "recall_at_1": 0.8, "recall_at_5": 0.95, "mrr": 0.87, "ndcg": 0.9},

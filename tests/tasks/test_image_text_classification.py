@@ -20,6 +20,7 @@ from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.backbone import BackboneOptions
 from regraft.recipe.fusion import FUSIONS
 from regraft.tasks import image_text_classification as task
+from regraft.tasks.grad_cam import evidence_map, shown_evidence
 from regraft.tasks.pair_predictor import PairPredictor
 from regraft.training.fusion import fit_pairs
 from regraft.training.fusion_probe import fit_fusion_probe
@@ -127,16 +128,33 @@ def test_bad_live_input_is_one_error_and_opens_nothing(
         predictor.prepare(PairFile(picture(0, 200), "fever").to_bytes(), max_pixels=10_000)
 
 
+def test_evidence_lies_in_the_image_where_the_image_counts(
+    predictor: PairPredictor, encoder: PairEncoder, rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    path = rows["path"][0]
+    found = evidence_map(predictor, path)
+    assert found is not None
+    assert found.min() >= 0
+    assert found.max() == pytest.approx(1)
+    picture = shown_evidence(predictor, path)
+    assert picture is not None
+    assert np.ptp(np.asarray(picture, dtype=int), axis=2).max() > 30  # red on grey
+    reader = task.new_model(encoder, predictor.classes, test_views=1)
+    values = {k: v.numpy() for k, v in predictor.model.head.state_dict().items()}
+    reader.set_head(**values | {"kind": "text"})
+    assert evidence_map(task.predictor(reader), path) is None
+
+
 def test_mixed_up_pairs_match_less(predictor: PairPredictor, rows: pd.DataFrame) -> None:
     """Here image and text are independent but for the label, so alignment is given one to learn."""
     same = rows[rows["label"] == "agree"].reset_index(drop=True)
-    features, _ = task.embed(predictor._encoder, same, views=1)
+    features, _ = task.embed(predictor.encoder, same, views=1)
     probe, _ = fit_fusion_probe(
         same.assign(split="train", label=["x", "y"] * (len(same) // 2)), features,
-        parts=predictor._encoder.parts, seed=0, fusions=[{"kind": "concatenated"}],
+        parts=predictor.encoder.parts, seed=0, fusions=[{"kind": "concatenated"}],
     )  # fmt: skip
     head = FusionHead(probe.head.arrays())
-    image, text = np.split(features, [predictor._encoder.parts[0]], axis=1)
+    image, text = np.split(features, [predictor.encoder.parts[0]], axis=1)
     shuffled = np.concatenate([image, np.roll(text, 1, axis=0)], 1)
     assert head.match(features).mean() > head.match(shuffled).mean() + 0.5
     missing = np.concatenate([image, np.zeros_like(text)], 1)
