@@ -16,8 +16,11 @@ from regraft.errors import UserError
 @click.option(
     "--signs",
     type=click.Path(file_okay=False),
-    required=True,
     help="Folder with index.jsonl (file, label, source per line) and motion files (.pose, .npz).",
+)
+@click.option(
+    "--model",
+    help="Instead of --signs: let the champion of this name (NAME@alias, NAME/version) sign.",
 )
 @click.option(
     "--source",
@@ -31,14 +34,16 @@ from regraft.errors import UserError
 @click.option("--json", "as_json", is_flag=True, help="Print the parts as JSON.")
 def sign(
     text: str,
-    signs: str,
+    signs: str | None,
+    model: str | None,
     sources: tuple[str, ...],
     out: str,
     pose: str | None,
     gif: str | None,
     as_json: bool,
 ) -> None:
-    """Let a figure sign TEXT with recorded signs, and write it as a page that plays offline.
+    """Let a figure sign TEXT with recorded signs, or with those that a model of speech to sign
+    makes, and write it as a page that plays offline.
 
     Words without a sign are fingerspelled where all their letters have one, otherwise the page says
     that they are unknown.
@@ -46,16 +51,23 @@ def sign(
     from regraft.data.motion import write_pose
     from regraft.data.sign_lexicon import FPS, read_lexicon
     from regraft.evaluation.sign_player import write_gif, write_player
-    from regraft.tasks.sign_sentence import as_motion, sentence
+    from regraft.serving.predict import signer_of
+    from regraft.tasks.sign_sentence import Signs, as_motion, sentence
 
-    lexicon = read_lexicon(Path(signs), list(sources))
+    if (signs is None) == (model is None):
+        raise UserError(
+            "signs come from a folder or from a model",
+            got="both" if signs else "neither",
+            expected="--signs FOLDER or --model NAME",
+        )
+    lexicon: Signs = read_lexicon(Path(signs), list(sources)) if signs else signer_of(str(model))
     frames, found = sentence(text, lexicon)
     if not len(frames):
         raise UserError(
             "none of the words can be signed",
-            where=signs,
+            where=signs or str(model),
             got=text,
-            expected=f"one of {len(lexicon.files)} labels: {', '.join(sorted(lexicon.files)[:40])}",
+            expected=f"one of {len(lexicon.labels)} labels: {', '.join(lexicon.labels[:40])}",
         )
     parts = [dataclasses.asdict(part) for part in found]
     write_player(Path(out), frames, fps=FPS, parts=parts)

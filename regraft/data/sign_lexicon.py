@@ -33,9 +33,20 @@ class SignLexicon:
 
         Raises UserError where its file is no usable motion.
         """
-        motion = open_motion(self.files[label.casefold()])
-        hand = normalised_hand(motion.joints)
-        return resampled(hand, max(round(len(hand) * FPS / motion.fps), 2))
+        return read_sign(self.files[label.casefold()])
+
+    @property
+    def labels(self) -> list[str]:
+        """Of all signs."""
+        return sorted(self.files)
+
+
+def read_sign(path: Path) -> np.ndarray:
+    """The sign (frames, SIGN_DIM) at `FPS` of a motion file. Raises UserError where it is no usable
+    motion."""
+    motion = open_motion(path)
+    hand = normalised_hand(motion.joints)
+    return resampled(hand, max(round(len(hand) * FPS / motion.fps), 2))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from regraft.serving.adapting import adapted
 
 if TYPE_CHECKING:
     from regraft.tasks.assistant.assistant import Assistant
+    from regraft.tasks.signer import Signer
 
 _BATCH = 64  # bounds the memory that decoded images take
 
@@ -56,6 +57,21 @@ def assistant_of(reference: str, *, language_model: str = "") -> Assistant:
     from regraft.tasks.assistant.generation import LanguageModel
 
     return assistant.worded_by(LanguageModel.load(language_model))
+
+
+def signer_of(reference: str) -> Signer:
+    """The signer of `NAME`, `NAME@ALIAS` or `NAME/VERSION`.
+
+    Raises `UserError` for an unknown reference and a model that does not sign.
+    """
+    signer: Signer | None = getattr(_loaded(reference), "signer", None)
+    if signer is None:
+        raise UserError(
+            "this model does not sign",
+            where=reference,
+            expected="a model of the task speech_to_sign whose recordings were paired with motions",
+        )
+    return signer
 
 
 def _loaded(reference: str) -> Any:

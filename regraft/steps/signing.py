@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regraft.data.motion import open_motion
-from regraft.data.skeleton import normalised_hand
+from regraft.data.sign_lexicon import read_sign
 from regraft.progress import note
 
 SECTION, SHOWN = "signing", ("pictures",)
@@ -61,7 +60,7 @@ def write(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> Non
     if len(signed) < _FEWEST_PAIRS:
         note(f"{len(signed)} words have a motion to learn from: no signer is made")
         return
-    signs = [sign_of(path) for path in pairs["motion"]]
+    signs = [read_sign(Path(path)) for path in pairs["motion"]]
     decoder = pretrain_motion(signs, steps=_PRETRAINING_STEPS, seed=seed)
     numbers = np.array([signed.index(label) for label in pairs["label"]])
     bridge = fit_bridge(decoder, signs, numbers, steps=_STEPS, seed=seed)
@@ -80,11 +79,6 @@ def _of_all_words(bridge: Any, words: list[str], signed: list[str]) -> Any:
     mean = bridge.values.data.mean(0)
     values = torch.stack([known.get(word, mean) for word in words])
     return SignBridge(bridge.autoencoder, values)
-
-
-def sign_of(path: str) -> np.ndarray:
-    """The normalised sign (frames, SIGN_DIM) of a motion file."""
-    return normalised_hand(open_motion(path).joints)
 
 
 def measure(predictor: Any, test: pd.DataFrame, logits: np.ndarray, *, seed: int) -> dict[str, Any]:
@@ -108,7 +102,7 @@ def measure(predictor: Any, test: pd.DataFrame, logits: np.ndarray, *, seed: int
     if held.empty or set(learned["label"]) != set(held["label"]):
         note("too few motions are held out to judge the signs by")
         return figures
-    real = [sign_of(path) for path in held["motion"]]
+    real = [read_sign(Path(path)) for path in held["motion"]]
     numbers = np.array([words.index(label) for label in held["label"]])
     start = time.process_time()
     made = signer.signs(logits)
@@ -119,7 +113,7 @@ def measure(predictor: Any, test: pd.DataFrame, logits: np.ndarray, *, seed: int
         labels[signed],
         real,
         numbers,
-        learned=[sign_of(path) for path in learned["motion"]],
+        learned=[read_sign(Path(path)) for path in learned["motion"]],
         learned_words=np.array([words.index(label) for label in learned["label"]]),
     ) | {"milliseconds_per_word": round(each, 2), "held_out_signs": len(real)}
     figures["pictures"] = [

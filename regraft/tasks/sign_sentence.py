@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from regraft.data.motion import Motion
-from regraft.data.sign_lexicon import FPS, SignLexicon
+from regraft.data.sign_lexicon import FPS
 from regraft.data.skeleton import HAND_JOINTS, JOINTS, RIGHT_HAND, positions
 
 _SHORTEST, _LONGEST = 4, 16  # frames of a transition
@@ -33,7 +34,16 @@ class Part:
     end: int
 
 
-def sentence(text: str, lexicon: SignLexicon) -> tuple[np.ndarray, list[Part]]:
+class Signs(Protocol):
+    """What can sign words: recorded signs (`data.sign_lexicon`) or a model (`tasks.signer`)."""
+
+    @property
+    def labels(self) -> list[str]: ...
+    def knows(self, label: str) -> bool: ...
+    def sign(self, label: str) -> np.ndarray: ...
+
+
+def sentence(text: str, lexicon: Signs) -> tuple[np.ndarray, list[Part]]:
     """The frames (n, SIGN_DIM) at `FPS` of the words of a text, and what they are.
 
     No frames where no word is known.
@@ -70,7 +80,7 @@ def transition(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     return np.asarray(first + share * (last - first))
 
 
-def _labels(text: str, lexicon: SignLexicon) -> list[tuple[str, str, str]]:
+def _labels(text: str, lexicon: Signs) -> list[tuple[str, str, str]]:
     """(word, label, how) of all that is to be signed."""
     found = []
     for word in _WORDS.findall(text):

@@ -37,6 +37,20 @@ class Signer:
             None if word in self.unsigned else sign for word, sign in zip(best, made, strict=True)
         ]
 
+    @property
+    def labels(self) -> list[str]:
+        """The words that it can sign."""
+        return [word for word in self.words if word not in self.unsigned]
+
+    def knows(self, label: str) -> bool:
+        """Whether it can sign this word; case does not matter."""
+        return label.casefold() in map(str.casefold, self.labels)
+
+    def sign(self, label: str) -> np.ndarray:
+        """The sign (frames, SIGN_DIM) of a word that it knows, as if heard without doubt."""
+        heard = [[float(word.casefold() == label.casefold()) for word in self.words]]
+        return self.bridge.signs(np.array(heard))[0]
+
     def files(self, scores: np.ndarray) -> list[str | None]:
         """The same as .npz files (joints (frames, 75, 3), NaN where there are none, and fps), as
         base64 text."""

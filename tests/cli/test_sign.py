@@ -25,6 +25,17 @@ def test_words_become_a_page_a_gif_and_a_motion(
     assert all(file.stat().st_size > 1_000 for file in files.values())
 
 
+@pytest.mark.parametrize("given", [[], ["--signs", ".", "--model", "speech_to_sign"]])
+def test_signs_come_from_one_place(
+    given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["regraft", "sign", "1", *given])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert "from a folder or from a model" in capsys.readouterr().err
+
+
 def test_words_that_nobody_can_sign_are_the_users_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ from regraft.errors import UserError
 from regraft.tasks import load_model, speech_to_sign
 from regraft.tasks.audio_views import AudioViews
 from regraft.tasks.sign_bridge import SignBridge
+from regraft.tasks.sign_sentence import sentence
 from regraft.tasks.signer import Signer
 from regraft.tasks.speech_predictor import SpeechPredictor
 
@@ -70,6 +71,13 @@ def test_a_word_without_a_sign_has_no_motion(predictor: SpeechPredictor) -> None
     assert predictor.signer is not None
     files = predictor.signer.files(np.array([[5.0, 0.0], [0.0, 5.0]]))
     assert files[0] is None and files[1]
+
+
+def test_a_model_signs_sentences_as_a_lexicon_does(predictor: SpeechPredictor) -> None:
+    assert predictor.signer is not None
+    frames, parts = sentence("Yes no yes", predictor.signer)
+    assert [part.how for part in parts] == ["sign", "unknown", "transition", "sign"]
+    assert len(frames) == parts[-1].end
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT"])
