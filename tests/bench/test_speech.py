@@ -103,7 +103,14 @@ def test_a_folder_without_a_list_is_refused(tmp_path: Path) -> None:
 def test_the_bench_prints_rows_and_keeps_features(tmp_path: Path) -> None:
     arguments = ["bench", "speech-to-sign", "--data", str(pack(tmp_path / "pack"))]
     arguments += ["--encoder", str(tiny_encoder(tmp_path / "encoder")), "--seeds", "1", "--json"]
-    arguments += ["--cells", "words 5 / *", "--out", str(tmp_path / "out")]
+    arguments += [
+        "--cells",
+        "words 5 / [!f]*",
+        "--cells",
+        "words 5 / frozen*",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)

@@ -19,6 +19,7 @@ from regraft.training.spoken_words import WordExamples, fit_word_head
 
 Answers = Callable[["Words", np.ndarray, np.ndarray], np.ndarray]
 SHOTS = (5, 50)
+_SCRATCH_EPOCHS = 30
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,38 @@ def centred_with_voices(words: Words, train: np.ndarray, test: np.ndarray) -> np
     return head.answer(words.features[test], words.recordings.speakers[test])
 
 
+def from_scratch(words: Words, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """The same architecture, trained on these recordings and their views from random weights."""
+    import tempfile
+    from types import SimpleNamespace
+
+    import pandas as pd
+
+    from regraft.steps.scratch import from_scratch as trained
+    from regraft.tasks import speech_to_sign
+
+    said = words.recordings
+    frame = pd.DataFrame(
+        {
+            "path": [str(path) for path in said.paths],
+            "label": said.words.astype(str),
+            "group": said.speakers,
+            "split": "",
+        }
+    )
+    teacher = SimpleNamespace(encoder=words.encoder, classes=np.unique(frame["label"]).tolist())
+    with tempfile.TemporaryDirectory() as folder:
+        return trained(
+            speech_to_sign,
+            teacher,
+            frame.iloc[train].assign(split="train").reset_index(drop=True),
+            frame.iloc[test],
+            epochs=_SCRATCH_EPOCHS,
+            seed=0,
+            work_dir=Path(folder),
+        )
+
+
 METHODS: dict[str, Answers] = {
     "frozen last layer, logistic": frozen_logistic,
     "pooled statistics, ridge": pooled,
@@ -105,19 +138,29 @@ METHODS: dict[str, Answers] = {
     "pooled, speakers centred": centred_pooled,
     "pooled, synthetic voices, speakers centred": centred_with_voices,
 }
+DEAR: dict[str, Answers] = {"from scratch": from_scratch}
+"""Methods that train a network: measured with one seed, for the fewest recordings."""
 
 
 def word_cells() -> list[Cell]:
     """One cell per number of recordings and method."""
+    pairs = [(shots, name) for shots in SHOTS for name in METHODS]
+    pairs += [(SHOTS[0], name) for name in DEAR]
     return [
-        Cell(f"words {shots} / {name}", {}, metric="accuracy", options={"shots": shots, "of": name})
-        for shots in SHOTS
-        for name in METHODS
+        Cell(
+            f"words {shots} / {name}",
+            {},
+            metric="accuracy",
+            options={"shots": shots, "of": name},
+            dear=name in DEAR,
+        )
+        for shots, name in pairs
     ]
 
 
 def word_row(cell: Cell, words: Words, seeds: int) -> dict[str, Any]:
     """The row of a cell: the mean over all speakers left out, per seed."""
+    seeds = 1 if cell.dear else seeds
     measured = [_measured(cell, words, seed) for seed in range(seeds)]
     row = row_of(cell, measured)
     by_speaker = [one["figures"]["speakers"] for one in measured]
@@ -131,7 +174,7 @@ def word_row(cell: Cell, words: Words, seeds: int) -> dict[str, Any]:
 
 def _measured(cell: Cell, words: Words, seed: int) -> dict[str, Any]:
     said = words.recordings
-    shots, answers = cell.options["shots"], METHODS[cell.options["of"]]
+    shots, answers = cell.options["shots"], {**METHODS, **DEAR}[cell.options["of"]]
     words.prepare()  # features that cells share count per recording, below
     right, seconds = {}, []
     for speaker in np.unique(said.speakers).tolist():
