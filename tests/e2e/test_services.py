@@ -17,7 +17,6 @@ from tests.e2e.support import Project, Result
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]  # several runs in one test
 _LONG = 1400.0
 NO_STUDENT = "distillation.enabled=false"
-HARDER = ("seed=0", NO_STUDENT, "gate.min_gain=0.01")  # only the registration is done again
 
 
 @dataclass(frozen=True)
@@ -122,22 +121,25 @@ def test_a_wrong_password_is_one_clear_message(finished: Finished) -> None:
     assert "Traceback" not in result.text
 
 
-def test_a_database_that_crashes_in_the_middle_of_a_registration_costs_nothing(
-    finished: Finished,
+@pytest.mark.parametrize(("crashing", "gain"), [("database", 0.01), ("tracking", 0.02)])
+def test_a_service_that_crashes_in_the_middle_of_a_registration_costs_nothing(
+    crashing: str, gain: float, finished: Finished
 ) -> None:
-    """PostgreSQL is killed and comes back while the client tries again."""
+    """It is killed and comes back while the client tries again."""
     services, machine = finished.services, finished.machines[0]
+    service = getattr(services, crashing)
+    harder = ("seed=0", NO_STUDENT, f"gate.min_gain={gain}")  # only the registration is done again
     before = machine.history()
-    run = machine.start_run(*HARDER)
+    run = machine.start_run(*harder)
     run.when(lambda: runs_in_registry(services, "regraft.status", "incomplete") > 0)
-    services.database.kill()
-    services.database.start()
+    service.kill()
+    service.start()
     result = run.wait(_LONG)
     assert "Traceback" not in result.text
-    if result.code:  # the client gave up sooner than the database was back
+    if result.code:  # the client gave up sooner than the service was back
         assert result.code == 2, result.text
         assert "run the same command again" in result.text
-        machine.run(*HARDER)
+        machine.run(*harder)
     now = machine.history()
     assert now[:-1] == before
     assert now[-1]["state"] == "done"
