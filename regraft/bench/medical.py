@@ -8,7 +8,7 @@ from typing import Any
 
 from regraft.bench import runner
 from regraft.bench.cell import Cell, chosen
-from regraft.bench.medical_pack import rows_of
+from regraft.bench.medical_pack import INTENT_OF_TYPE, rows_of
 
 _METHODS = ("zero_shot", "bm25", "plain_fusion", "adapted")
 _SETS = {
@@ -17,6 +17,22 @@ _SETS = {
     "liveqa": ("recall_at_1", "recall_at_5", "mrr", "ndcg"),
 }
 """The questions, and the figures of each that become a cell."""
+_FEW = {
+    "data.source_domain": "medicationqa",
+    "data.classes": [
+        "action", "dose", "indication", "information", "interaction", "side effects", "usage",
+    ],
+    "data.images_per_class": 8,
+    "data.test_fraction": 0.6,
+    "data.validation_fraction": 0.0,
+}  # fmt: skip
+_TEMPLATES = {
+    "data.source_domain": "medquad",
+    "data.target_domain": "liveqa",
+    "data.classes": sorted(INTENT_OF_TYPE.values()),
+    "data.images_per_class": 40,
+    "data.target_test_fraction": 0.9,
+}
 
 
 def measure_medical(
@@ -39,7 +55,31 @@ def measure_medical(
 
 def cells(folder: Path, cache: Path) -> list[Cell]:
     """Every cell; those of one method are measured together."""
-    return [*retrieval(folder, cache)]
+    return [*understanding(folder), *retrieval(folder, cache)]
+
+
+def understanding(folder: Path) -> list[Cell]:
+    """What consumers ask, learned from eight of their questions per type, or from templates."""
+    fields = {
+        "task": "question_answering",
+        "data.root": str(folder),
+        "backbone.name": "minilm",
+        "features.views": 1,
+        "features.taps": 0,
+    }
+    few = fields | _FEW
+    templates = fields | _TEMPLATES
+    frozen: dict[str, Any] = {"method": "methods.frozen_head", "options": {"head": "logistic"}}
+    return [
+        Cell("consumer types / accuracy / frozen + logistic regression", few,
+             "head.test.accuracy", **frozen),
+        Cell("consumer types / accuracy / SetFit", few, "peer.test.accuracy", "baselines.set_fit"),
+        Cell("consumer types / accuracy / recipe", few),
+        Cell("template intents / accuracy / frozen + logistic regression", templates,
+             "head.source.accuracy", **frozen),
+        Cell("template intents to LiveQA / accuracy / frozen + logistic regression", templates,
+             "head.target.accuracy", **frozen),
+    ]  # fmt: skip
 
 
 def retrieval(folder: Path, cache: Path) -> list[Cell]:

@@ -1,12 +1,13 @@
 """How well a passage answers a question, from embeddings of a frozen encoder and from words.
 
-    score = dense cos(q + q A, p + p B) + lexical BM25 + intent log(sum_i P(i | q) P(i | p) + floor)
-            + topic named(q, topic of p)
+    score = dense cos(q + q A, p + p B) + lexical BM25
+            + intent like(q) log(sum_i P(i | q) P(i | p) + floor) + topic named(q, topic of p)
 
 A and B are learned by contrast. A general encoder finds the topic and often misses what is asked of
 it; the third term mends that: the intent of a question and the intent that a passage answers are
-read off by two linear heads. The last one finds passages that do not say what they are about (see
-`topic_names`). The encoder itself stays what it was, for every other use.
+read off by two linear heads. Heads know the wording that they were trained on, so the term fades
+for questions that are unlike all of it. The last term finds passages that do not say what they are
+about (see `topic_names`). The encoder itself stays what it was, for every other use.
 """
 
 from __future__ import annotations
@@ -43,6 +44,25 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Familiar:
+    """Questions whose wording the heads know.
+
+    Attributes
+    ----------
+    questions : their embeddings, (k, dim), unit length.
+    enough : the cosine with the nearest of them from which a question counts as like them.
+    """
+
+    questions: np.ndarray
+    enough: float
+
+    def like(self, questions: np.ndarray) -> np.ndarray:
+        """How like them each question (n, dim) is, (n,): 1 from `enough` on, 0 up to its half."""
+        nearest = (questions @ self.questions.T).max(axis=1)
+        return np.clip(2 * nearest / self.enough - 1, 0, 1)
+
+
+@dataclass(frozen=True)
 class Weights:
     """What each term counts; the scale is that of the cosine. The default is plain fusion."""
 
@@ -60,11 +80,14 @@ class Matcher:
     ----------
     intents : heads of questions and of passages on the encoder's embeddings, classes in the same
         order.
+    familiar : the questions that the heads were trained on; without them every question counts as
+        like them.
     """
 
     weights: Weights = field(default_factory=Weights)
     adapter: Adapter | None = None
     intents: tuple[LinearHead, LinearHead] | None = None
+    familiar: Familiar | None = None
 
     def terms(
         self,
@@ -100,7 +123,10 @@ class Matcher:
             softmax(head.logits(x), axis=1)
             for head, x in zip(self.intents, (questions, passages), strict=True)
         )
-        return np.asarray(np.log(asked @ answered.T + _FLOOR), dtype=np.float32)
+        same = np.log(asked @ answered.T + _FLOOR)
+        if self.familiar is not None:
+            same *= self.familiar.like(questions)[:, None]
+        return np.asarray(same, dtype=np.float32)
 
     def save(self, file: Path) -> None:
         """Write an .npz."""
@@ -110,6 +136,8 @@ class Matcher:
         if self.intents is not None:
             for side, head in zip("qp", self.intents, strict=True):
                 arrays |= {f"head_{side}": head.weight, f"bias_{side}": head.bias}
+        if self.familiar is not None:
+            arrays |= {"familiar": self.familiar.questions, "enough": self.familiar.enough}
         np.savez(file, **arrays)
 
     @staticmethod
@@ -122,6 +150,9 @@ class Matcher:
             if "head_q" in found:
                 q, p = (LinearHead(found[f"head_{s}"], found[f"bias_{s}"], 0.0) for s in "qp")
                 made = replace(made, intents=(q, p))
+            if "familiar" in found:
+                familiar = Familiar(found["familiar"], float(found["enough"]))
+                made = replace(made, familiar=familiar)
             return made
 
 

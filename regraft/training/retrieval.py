@@ -17,7 +17,7 @@ from scipy.special import log_softmax, softmax
 from regraft.backbones.heads.logistic import logistic_probe
 from regraft.shift.cross_validation import assign_folds, fold_numbers
 from regraft.tasks.bm25 import Bm25
-from regraft.tasks.matching import Matcher, Weights
+from regraft.tasks.matching import Familiar, Matcher, Weights
 from regraft.training.contrastive import Contrast, fit_adapter
 
 _FOLDS = 4
@@ -26,6 +26,8 @@ _SOFTNESS = 0.5
 """Factor of the logits of a question's intents once the fusion is fitted. Training questions are
 worded alike and others are not, so the head is surer than it should be. Half cost 0.7 points of
 recall@1 on the validation topics of one seed, a quarter 1.3: the softest below one point."""
+
+_UNLIKE = 0.05
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,19 @@ def fit_matcher(pairs: Pairs, how: Contrast | None = None, *, seed: int = 0) -> 
         held.append((terms_of(parts, own), own.right))
     assert whole.intents is not None
     asked, answered = whole.intents
-    return replace(whole, weights=fit_weights(held), intents=(asked.scaled(_SOFTNESS), answered))
+    return replace(
+        whole,
+        weights=fit_weights(held),
+        intents=(asked.scaled(_SOFTNESS), answered),
+        familiar=familiar_of(pairs),
+    )
+
+
+def familiar_of(pairs: Pairs) -> Familiar:
+    """The questions, and how near 95 % of them are to one about another topic."""
+    topics = np.unique(np.asarray(pairs.topics, dtype=str), return_inverse=True)[1]
+    cosines = np.where(topics[:, None] == topics, -1.0, pairs.asked @ pairs.asked.T)
+    return Familiar(pairs.asked, float(np.quantile(cosines.max(axis=1), _UNLIKE)))
 
 
 def fit_parts(pairs: Pairs, how: Contrast | None = None, *, seed: int = 0) -> Matcher:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from regraft.backbones.transformer import embed_texts
+from regraft.backbones.transformer_loading import load_transformer
+from regraft.bench.baselines import set_fit
 from regraft.bench.cell import chosen
-from regraft.bench.medical import cells
+from regraft.bench.medical import cells, retrieval
 from regraft.bench.medical_pack import consumers, drawn, of_rows, rows_of
 from regraft.bench.methods import answer_retrieval
 from regraft.bench.prepared import Prepared
@@ -74,14 +78,13 @@ def test_equal_answers_are_one_passage(pack: Path) -> None:
     assert of_rows([row, row]).right == [[0], [0]]
 
 
-def test_every_cell_is_measured(pack: Path, tmp_path: Path) -> None:
-    wanted = cells(pack, tmp_path / "cache")
+def test_every_cell_of_retrieval_is_measured(pack: Path, tmp_path: Path) -> None:
+    wanted = retrieval(pack, tmp_path / "cache")
     first = wanted[0]
     job = Job(first.method, first.options, first.overrides, 0, tmp_path, tmp_path, tmp_path / "log")
     prepared = Prepared(recipe_of(job), tmp_path, tmp_path)
     figures = answer_retrieval.measure(prepared, **first.options)
-    rows = [row_of(cell, [{"figures": figures, "cpu": prepared.cpu}]) for cell in wanted
-            if cell.method == first.method]  # fmt: skip
+    rows = [row_of(cell, [{"figures": figures, "cpu": prepared.cpu}]) for cell in wanted]
     by_name = {row["cell"]: row["mean"] for row in rows}
     assert all(0 <= by_name[f"medquad / recall_at_1 / {name}"] <= 1 for name in ("bm25", "adapted"))
     assert by_name["medquad / recall_at_1 / adapted"] > by_name["medquad / recall_at_1 / bm25"]
@@ -102,3 +105,28 @@ def test_cells_are_selected_by_name(pack: Path, tmp_path: Path) -> None:
     assert [cell.name.split(" / ")[2] for cell in found] == [
         "zero_shot", "bm25", "plain_fusion", "adapted",
     ]  # fmt: skip
+
+
+def test_set_fit_pairs_every_text_with_its_class_and_with_others() -> None:
+    labels = np.repeat([0, 1, 2], 3)
+    pairs, cosines = set_fit._pairs(labels, np.random.default_rng(0))
+    same = labels[pairs[:, 0]] == labels[pairs[:, 1]]
+    assert len(pairs) == 2 * set_fit.ITERATIONS * len(labels)
+    assert (same == (cosines == 1)).all() and same.mean() == 0.5
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+
+
+def test_set_fit_draws_classes_apart() -> None:
+    encoder = load_transformer("minilm", max_tokens=16)
+    texts = [text.format(topic) for topic in TOPICS[:3] for text, _ in INTENTS.values()]
+    labels = np.tile(np.arange(4), 3)
+    same = labels[:, None] == labels
+
+    def contrast() -> float:
+        cosines = embed_texts(encoder, texts)
+        found = cosines @ cosines.T
+        return float(found[same].mean() - found[~same].mean())
+
+    before = contrast()
+    set_fit._tune(encoder, texts, labels, seed=0)
+    assert contrast() > before + 0.2

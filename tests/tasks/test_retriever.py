@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regraft.backbones.heads.linear import LinearHead
 from regraft.backbones.transformer import TransformerEncoder
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.errors import UserError
-from regraft.tasks.matching import Matcher, Weights
+from regraft.tasks.matching import Familiar, Matcher, Weights
 from regraft.tasks.retriever import Passage, Retriever
 from tests.backbones.texts import tiny_folder
 
@@ -48,7 +49,10 @@ def test_embeddings_have_unit_length(encoder: TransformerEncoder) -> None:
 
 
 def test_saved_and_loaded(encoder: TransformerEncoder, tmp_path: Path) -> None:
-    made = Retriever(encoder, PASSAGES, matcher=Matcher(Weights(dense=0.7, lexical=0.3)))
+    heads = (LinearHead(np.eye(3, 32), np.ones(3), 0.0), LinearHead(np.eye(3, 32), np.ones(3), 0.0))
+    known = Familiar(np.eye(2, 32, dtype=np.float32), 0.5)
+    weights = Weights(dense=0.7, lexical=0.1, intent=0.3, topic=0.2)
+    made = Retriever(encoder, PASSAGES, matcher=Matcher(weights, intents=heads, familiar=known))
     made.save(tmp_path)
     loaded = Retriever.load(tmp_path)
     assert loaded.passages == made.passages

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regraft.evaluation.retrieval import Ranking, better_than, rank_passages
-from regraft.tasks.matching import Matcher, Weights
+from regraft.tasks.matching import Familiar, Matcher, Weights
 from regraft.training.contrastive import Contrast, fit_adapter, hard_negatives
 from regraft.training.retrieval import Pairs, fit_matcher, fit_weights, terms_of
 
@@ -103,3 +103,16 @@ def test_names_of_topics_are_learned_where_passages_have_them() -> None:
     assert matcher.weights.topic > 0.1
     without, found = ranked(matcher, blind[1]), ranked(matcher, named[1])
     assert (found.rank <= INTENTS).mean() > (without.rank <= INTENTS).mean() + 0.5
+
+
+def test_the_intent_fades_for_questions_unlike_those_it_was_learned_from() -> None:
+    known = Familiar(np.eye(2, 4), enough=0.8)
+    asked = np.array([[0.0, 1.0, 0.0, 0.0], [0.6, 0.0, 0.8, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    assert known.like(asked) == pytest.approx([1.0, 0.5, 0.0])
+    train, test = domain(30, 1), domain(30, 2)
+    matcher = fit_matcher(train, FEW)
+    assert matcher.familiar is not None
+    assert (matcher.familiar.like(test.asked) == 1).mean() > 0.8
+    foreign = replace(matcher, familiar=Familiar(known.questions @ np.zeros((4, DIM)), 0.8))
+    assert not terms_of(foreign, test)[:, :, 2].any()
+    assert terms_of(matcher, test)[:, :, 2].any()
