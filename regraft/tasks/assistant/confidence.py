@@ -157,8 +157,11 @@ class Sample:
     without_topic: np.ndarray
 
 
-def fit_confidence(inside: Sample, outside: np.ndarray) -> Confidence:
+def fit_confidence(
+    inside: Sample, outside: np.ndarray, reworded: np.ndarray | None = None
+) -> Confidence:
     """Fit on validation questions of the domain, and on features (m, features) of other questions.
+    The regressions learn from the `reworded` others too; thresholds are set without them.
 
     Between the thresholds on `in_domain` the assistant asks back. They are set so that 97 % of
     `inside` are answered and 94 % of `outside` are not even asked back, where both can be had. The
@@ -176,10 +179,11 @@ def fit_confidence(inside: Sample, outside: np.ndarray) -> Confidence:
                 fix="give the validation split more topics",
             )
     features, away = inside.features, inside.without_topic
-    in_domain = _against(features, np.ones(len(features), int), outside)
+    others = outside if reworded is None else np.concatenate([outside, reworded])
+    in_domain = _against(features, np.ones(len(features), int), others)
     clean = features[inside.as_asked]
     low, high = _thresholds(in_domain.probability(clean), in_domain.probability(outside))
-    correct = _against(features, inside.right.astype(int), np.concatenate([outside, away]))
+    correct = _against(features, inside.right.astype(int), np.concatenate([others, away]))
     on_topic, enough = Logistic((0.0,) * features.shape[1], 0.0), 0.0  # says nothing
     if len(away) >= _FEWEST:
         about = features * _ABOUT_TOPIC

@@ -42,7 +42,8 @@ def fit_assistant(
     untaught = Assistant(retriever, _UNFITTED)
     inside = _sample(untaught, _varied(questions), [*relevant, *relevant, *relevant])
     away = untaught.features_and_best(_varied(strangers))[0]
-    return Assistant(retriever, fit_confidence(inside, away), notice=notice)
+    confidence = fit_confidence(inside, *np.split(away, [len(strangers)]))
+    return Assistant(retriever, confidence, notice=notice)
 
 
 def _varied(questions: Sequence[str]) -> list[str]:
