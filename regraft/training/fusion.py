@@ -15,6 +15,7 @@ from regraft.transfer.fusion.expert import Expert, fit_expert
 from regraft.transfer.fusion.pooled import accuracy, log_loss
 
 IMAGE, TEXT = "image", "text"
+_APART = 1000  # between the seeds of draws, so that those of neighbouring runs are not the same
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class PairModel:
     classes : names, in the order of the columns.
     image, text : the experts of one modality each.
     fusions : by kind.
-    judged : {name: {"accuracy", "log_loss"}} on held-out pairs, experts included.
+    judged : {name: {"accuracy", "log_loss"}} on held-out pairs, experts included, mean over draws
+        of the folds.
     chosen : which of them answers where both modalities are there.
-    held_out : {name: log-probabilities (n, classes)} of the pairs by a fit without their fold.
+    held_out : {name: log-probabilities (n, classes)} of the pairs by a fit without their fold, of
+        the first draw.
     """
 
     classes: list[str]
@@ -79,17 +82,58 @@ def fit_pairs(
     fusions: Sequence[dict[str, Any]],
     seed: int,
     folds: int = 5,
+    draws: int = 3,
 ) -> PairModel:
     """Experts and fusions on pairs with labels; groups (same image) are held out together.
 
     `fusions` are fields of the classes in `regraft.recipe.fusion`, with their kind. The better
     expert answers alone, unless a fusion is right more often on held-out pairs by more than one
     standard error of the difference over groups ("one modality is enough" is an outcome). Each
-    expert tries as many settings as the fusion with the most.
+    expert tries as many settings as the fusion with the most. Answerers that are about as good
+    change places from one draw of the folds to the next, so they are compared over `draws` of them;
+    settings and models are those of the first.
     """
     classes, numbers = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-    numbers = numbers.astype(np.int64)
-    parts = assign_folds(np.zeros(len(numbers)), np.asarray(groups), folds=folds, seed=seed)
+    numbers, images = numbers.astype(np.int64), np.asarray(groups)
+    models = []
+    for draw in range(draws):
+        own = seed + _APART * draw
+        parts = assign_folds(np.zeros(len(numbers)), images, folds=folds, seed=own)
+        models.append(_fitted(pairs, numbers, parts, fusions))
+    first = models[0]
+    judged = {
+        name: {
+            "accuracy": float(np.mean([accuracy(m.held_out[name], numbers) for m in models])),
+            "log_loss": float(np.mean([log_loss(m.held_out[name], numbers) for m in models])),
+        }
+        for name in first.held_out
+    }
+    right = {
+        name: np.mean([m.held_out[name].argmax(1) == numbers for m in models], axis=0)
+        for name in first.held_out
+    }
+    return PairModel(
+        classes.tolist(), first.image, first.text, first.fusions, judged,
+        _chosen(right, images), first.held_out,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What one draw of the folds gives; as of `PairModel`."""
+
+    image: Expert
+    text: Expert
+    fusions: Mapping[str, Fusion]
+    held_out: Mapping[str, Floats]
+
+
+def _fitted(
+    pairs: Embedded,
+    numbers: NDArray[np.int64],
+    parts: NDArray[np.int64],
+    fusions: Sequence[dict[str, Any]],
+) -> _Fitted:
     image, text = (fit_expert(x, numbers, parts) for x in (pairs.image, pairs.text))
     opinions = Opinions(image.held_out, text.held_out)
     held_out = {IMAGE: image.held_out, TEXT: text.held_out}
@@ -98,23 +142,15 @@ def fit_pairs(
         fitted[options["kind"]], held_out[options["kind"]] = fit_fusion(
             options, pairs, opinions, numbers, parts
         )
-    judged = {
-        name: {
-            "accuracy": accuracy(answers, numbers),
-            "log_loss": log_loss(answers, numbers),
-        }
-        for name, answers in held_out.items()
-    }
-    chosen = _chosen(held_out, numbers, np.asarray(groups))
-    return PairModel(classes.tolist(), image, text, fitted, judged, chosen, held_out)
+    return _Fitted(image, text, fitted, held_out)
 
 
-def _chosen(held_out: dict[str, Floats], labels: NDArray[np.int64], groups: NDArray[Any]) -> str:
-    right = {name: (answers.argmax(1) == labels) for name, answers in held_out.items()}
+def _chosen(right: dict[str, Floats], groups: NDArray[Any]) -> str:
+    """By how often each answerer is right (n,) about the held-out pairs."""
     single = max((IMAGE, TEXT), key=lambda name: right[name].mean())
     best = max(right, key=lambda name: (right[name].mean(), name == single))
-    gain = right[best].astype(float) - right[single]
+    gain = right[best] - right[single]
     _, codes = np.unique(groups, return_inverse=True)
     sums = np.bincount(codes, weights=gain - gain.mean())
-    error = float(np.sqrt((sums**2).sum())) / len(labels)
+    error = float(np.sqrt((sums**2).sum())) / len(gain)
     return best if gain.mean() > error else single
