@@ -52,9 +52,9 @@ class ServingOptions(Options):
     shadow_share: float = Field(default=0.1, ge=0, le=1)
     """Share of the inputs that the challenger gets."""
     test_time: Literal["", "batch_statistics", "tent", "centring"] = ""
-    """Adapt to the latest inputs while serving (batch norm, or with `centring` the bias of the head,
-    which needs all classes among them); empty: answer as registered. Answers
-    then hang on what was asked before: a rollback does not bring them back bit for bit."""
+    """Adapt to the latest inputs while serving (batch norm; with `centring` the bias of the head,
+    which needs all classes among them); empty: answer as registered. Answers then hang
+    on what was asked before: a rollback does not bring them back bit for bit."""
     test_time_inputs: int = Field(default=64, ge=8, le=1024)
     """How many of the latest inputs it adapts to; each time half of them are new."""
 
