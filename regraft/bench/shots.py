@@ -2,7 +2,8 @@
 
 A cell is `lab <shots> shots / <method> / <backbone>`. The labelled budget is the same for all: what
 a method keeps for validation is missing from its training. `the rest unlabelled` reads further
-photos of the pool without their labels; no peer does.
+photos of the pool without their labels; no peer does. `episodes, <shots> shots / <head>` are means
+over episodes of five classes (see `evaluation.episodes`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from regraft.bench.cell import Cell
 from regraft.bench.inputs import Backbone
 
 _POOLS = (1, 5, 20)
+_EPISODES, _EPISODE_SHOTS = 50, [1, 5, 10, 20]
 SHOTS = (1, 5, 10, 20, 100)
 HEADS = ("nearest_class_mean", "ridge", "logistic", "cache_model", "auto")
 _PEERS, _SCRATCH, _SECOND = (5, 20, 100), (20, 100), (5, 20, 100)
@@ -28,9 +30,18 @@ def shots(data: Path, backbones: list[Backbone]) -> list[Cell]:
     """Every method with the first backbone; heads and recipe with the others."""
     first, *others = backbones
     found = [cell for count in SHOTS for cell in _all(data, count, first)]
-    return found + [
-        cell for other in others for count in _SECOND for cell in _ours(data, count, other)
-    ]
+    found += [cell for other in others for count in _SECOND for cell in _ours(data, count, other)]
+    return found + _in_episodes(data, first)
+
+
+def _in_episodes(data: Path, backbone: Backbone) -> list[Cell]:
+    """One measurement; every cell is a figure of it."""
+    how = {"shots": _EPISODE_SHOTS, "episodes": _EPISODES}
+    return [
+        Cell(f"episodes, {count} shots / {head} / {backbone.name}", _fields(data, 5, backbone),
+             f"episodes.{head}.{count}.accuracy", "methods.episodes", how)
+        for count in _EPISODE_SHOTS for head in HEADS if head != "auto"
+    ]  # fmt: skip
 
 
 def _all(data: Path, count: int, backbone: Backbone) -> list[Cell]:

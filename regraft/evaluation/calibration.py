@@ -53,16 +53,6 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(np.exp(best.x))
 
 
-def apply_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
-    """Return softmax(log(probabilities) / temperature), (n, classes); the argmax stays the same."""
-    if not (np.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"a temperature is a positive number, got {temperature}")
-    scores = np.asarray(probabilities, dtype=np.float64)
-    if not np.isfinite(scores).all():
-        raise UserError("the probabilities to calibrate hold NaN or infinity")
-    return np.exp(_log_softmax(np.log(np.maximum(scores, _SMALLEST_PROBABILITY)) / temperature))
-
-
 def reliability_bins(
     labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS
 ) -> list[dict[str, Any]]:

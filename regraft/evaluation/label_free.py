@@ -14,7 +14,6 @@ can be won by a model that is confidently wrong, so compare with the model befor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,63 +72,12 @@ def soft_neighbourhood_density(
     return float(np.concatenate(entropies).mean())
 
 
-def interpolation_consistency(
-    features: ArrayLike,
-    probabilities: ArrayLike,
-    *,
-    predict: Callable[[NDArray[Any]], ArrayLike],
-    share: float = 0.55,
-    seed: int = 0,
-) -> float:
-    """How often the mixture of two examples gets the class of the larger part, 0 to 1.
-
-    Source: Hu et al., "Mixed Samples as Probes for Unsupervised Model Selection in Domain
-    Adaptation" (MixVal), NeurIPS 2023, section 3: pairs of one predicted class probe whether its
-    cluster is whole, pairs of two whether the boundary lies between them. The score is the mean of
-    both rates (of one, where there is no pair of the other sort).
-
-    Parameters
-    ----------
-    features : what is mixed, (n, ...): images, hidden activations or embeddings.
-    probabilities : (n, classes), the model's answers to `features` themselves.
-    predict : mixed features (m, ...) to probabilities (m, classes). Were it linear up to the
-        softmax, pairs of one class would always agree, because its regions are convex: mix where a
-        nonlinear part of the network follows.
-    share : part of the first example in a mixture, above one half.
-    """
-    x, p = np.asarray(features), _checked(probabilities)
-    if len(x) != len(p) or len(p) < 2:
-        raise UserError(
-            "features and predictions of the target do not fit together",
-            got=f"features {x.shape}, probabilities {p.shape}",
-            expected="one row per example each, at least 2",
-        )
-    classes = p.argmax(1)
-    first, second = _pairs(classes, np.random.default_rng(seed))
-    mixed = share * x[first] + (1 - share) * x[second]
-    agrees = np.asarray(predict(mixed)).argmax(1) == classes[first]
-    same = classes[first] == classes[second]
-    return float(np.mean([agrees[sort].mean() for sort in (same, ~same) if sort.any()]))
-
-
 VALIDATORS: dict[str, Validator] = {
     "mean_entropy": mean_entropy,
     "information_maximisation": information_maximisation,
     "soft_neighbourhood_density": soft_neighbourhood_density,
 }
 """Those that need nothing but features and probabilities."""
-
-
-def _pairs(classes: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Every example with a random other one of its class, and with one of another class."""
-    first, second = [], []
-    for index, own in enumerate(classes):
-        same = np.flatnonzero(classes == own)
-        for candidates in (same[same != index], np.flatnonzero(classes != own)):
-            if len(candidates):
-                first.append(index)
-                second.append(int(rng.choice(candidates)))
-    return np.array(first), np.array(second)
 
 
 def _entropy(probabilities: Floats) -> Floats:

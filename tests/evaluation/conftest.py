@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from regraft.evaluation.calibration import apply_temperature, fit_temperature
+from regraft.evaluation.calibration import fit_temperature
 from regraft.evaluation.content import assemble
 from regraft.evaluation.examples import show_examples
 from regraft.evaluation.metrics import classification_metrics, prior_probabilities
@@ -36,7 +36,7 @@ def synthetic_content(
     teacher = softmax(logits(rng, labels, len(classes), skill))
     sharp = softmax(logits(rng, labels, len(classes), skill - 0.3) * 3)
     temperature = fit_temperature(np.log(sharp), labels)
-    student = apply_temperature(sharp, temperature)
+    student = softmax(np.log(sharp) / temperature)
     frame = predictions(rng, labels, student, classes)
     groups = frame["group"].to_numpy()
 

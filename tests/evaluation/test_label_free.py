@@ -14,7 +14,6 @@ from regraft.evaluation import label_free
 from regraft.evaluation.label_free import (
     VALIDATORS,
     information_maximisation,
-    interpolation_consistency,
     mean_entropy,
     soft_neighbourhood_density,
 )
@@ -79,44 +78,8 @@ def test_a_boundary_between_the_clusters_beats_one_through_them(name: str) -> No
     assert VALIDATORS[name](x, across(x)) > VALIDATORS[name](x, through(x))
 
 
-def test_mixtures_agree_across_a_good_boundary_and_not_in_stripes() -> None:
-    x, _ = clusters()
-    good = interpolation_consistency(x, across(x), predict=across)
-    assert good > 0.9
-    assert interpolation_consistency(x, islands(x), predict=islands) < good - 0.2
-    assert interpolation_consistency(x, through(x), predict=through) < good
-
-
-def test_mixtures_of_a_class_always_agree_in_a_linear_model() -> None:
-    """Convex regions: why features should be mixed before a nonlinear part."""
-    x, _ = clusters()
-    one_sided = x[through(x).argmax(1) == 0]
-    assert interpolation_consistency(one_sided, through(one_sided), predict=through) == 1.0
-
-
-def test_a_model_that_forgets_the_larger_part_never_agrees() -> None:
-    x, _ = clusters()
-
-    def swapped(mixed: np.ndarray) -> np.ndarray:
-        return across(mixed)[:, ::-1]
-
-    assert interpolation_consistency(x, across(x), predict=swapped) < 0.1
-
-
-def test_mixing_follows_its_seed_and_takes_features_of_any_shape() -> None:
-    x, _ = clusters(spread=1.5)
-    folded = x.reshape(-1, 1, 2, 1)
-
-    def predict(mixed: np.ndarray) -> np.ndarray:
-        return islands(mixed.reshape(-1, 2))
-
-    found = [interpolation_consistency(folded, islands(x), predict=predict, seed=s)
-             for s in (1, 1, 2)]  # fmt: skip
-    assert found[0] == found[1] != found[2]
-
-
 def test_no_validator_takes_labels() -> None:
-    for function in [*VALIDATORS.values(), interpolation_consistency]:
+    for function in VALIDATORS.values():
         names = list(inspect.signature(function).parameters)
         assert names[:2] == ["features", "probabilities"]
         assert not {"labels", "targets", "y"} & set(names)
@@ -127,5 +90,3 @@ def test_what_is_no_probability_is_refused() -> None:
         mean_entropy(np.zeros((2, 2)), np.array([[0.5, np.nan]]))
     with pytest.raises(UserError, match="neighbours"):
         soft_neighbourhood_density(np.zeros((2, 2)), np.full((2, 2), 0.5))
-    with pytest.raises(UserError, match="fit together"):
-        interpolation_consistency(np.zeros((3, 2)), np.full((2, 2), 0.5), predict=across)

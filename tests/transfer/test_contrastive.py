@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from regraft.transfer.objectives.contrastive import info_nce, supervised_contrastive
+from regraft.transfer.objectives.contrastive import info_nce
 
 
 def unit(*shape: int) -> torch.Tensor:
@@ -33,18 +33,3 @@ def test_a_second_right_passage_is_no_negative() -> None:
     alone = F.cross_entropy((x[:2] @ x[2:5].T / 0.2)[[0, 1]][:, [0, 2]][:1], torch.tensor([0]))
     other = F.cross_entropy((x[:2] @ x[2:5].T / 0.2)[[1]][:, [1, 2]], torch.tensor([0]))
     assert first == pytest.approx(((alone + other) / 2 + 0.0).item() / 2, abs=1e-6)
-
-
-def test_supervised_contrast_of_a_pair_and_a_single() -> None:
-    x = unit(3, 4)
-    found = supervised_contrastive(x, torch.tensor([0, 0, 1]), temperature=0.5)
-    scores = x @ x.T / 0.5
-    of_0 = scores[0, 1] - torch.logsumexp(scores[0, 1:], 0)
-    of_1 = scores[1, 0] - torch.logsumexp(scores[1, [0, 2]], 0)
-    assert found == pytest.approx(-(of_0 + of_1).item() / 2, abs=1e-5)
-
-
-def test_a_batch_without_partners_has_no_gradient() -> None:
-    x = unit(2, 4).requires_grad_()
-    supervised_contrastive(x, torch.tensor([0, 1]), temperature=0.5).backward()
-    assert x.grad is not None and not x.grad.any()

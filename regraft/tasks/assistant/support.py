@@ -47,12 +47,6 @@ def supported(sentence: str, passages: Sequence[str]) -> bool:
     return bool(facts) and any(_says(passage, own, facts) for passage in passages)
 
 
-def supported_share(sentences_: Sequence[str], passages: Sequence[str]) -> float:
-    """Share of sentences that the passages support; nan of none."""
-    checked = [supported(sentence, passages) for sentence in sentences_]
-    return sum(checked) / len(checked) if checked else float("nan")
-
-
 def _is_fact(word: str) -> bool:
     return word not in FUNCTION_WORDS and stem(word) not in _GENERAL
 

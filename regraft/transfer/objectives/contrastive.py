@@ -2,8 +2,7 @@
 
 Sources: van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding",
 2018, equation 4 (InfoNCE); Karpukhin et al., "Dense Passage Retrieval", EMNLP 2020, section 3.2
-(in-batch and hard negatives); Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020,
-equation 2.
+(in-batch and hard negatives).
 """
 
 from __future__ import annotations
@@ -39,23 +38,3 @@ def info_nce(
     scores = (questions @ passages.T / temperature).masked_fill(also_right, _NEVER)
     both = F.cross_entropy(scores, partners) + F.cross_entropy(scores[:, :n].T, partners)
     return both / 2
-
-
-def supervised_contrastive(
-    embeddings: torch.Tensor, labels: torch.Tensor, *, temperature: float
-) -> torch.Tensor:
-    """Mean -log of the probability that an example (n, dim, unit length) picks one of its class
-    among the others, a scalar; examples without a partner in the batch do not count.
-
-    >>> apart = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    >>> supervised_contrastive(apart, torch.tensor([0, 0, 1, 1]), temperature=0.1).item() < 1e-3
-    True
-    """
-    itself = torch.eye(len(labels), dtype=torch.bool, device=embeddings.device)
-    scores = (embeddings @ embeddings.T / temperature).masked_fill(itself, _NEVER)
-    partners = (labels[:, None] == labels[None]) & ~itself
-    log_p = scores - scores.logsumexp(1, keepdim=True)
-    counts = partners.sum(1)
-    if not bool(counts.any()):
-        return embeddings.sum() * 0
-    return (-(log_p * partners).sum(1)[counts > 0] / counts[counts > 0]).mean()
