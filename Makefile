@@ -51,7 +51,7 @@ demo-drift: data  ## the live loop: serve, drift, labels, retraining, rollback (
 	$(BIN)/python -m pipelines.demo_drift $(or $(DATA),data/leaves) $(OPTIONS)
 
 test: data lint  ## style, types, fast, real-data and end-to-end tests
-	$(BIN)/python -m pytest -m 'not containers' --numprocesses $(TEST_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -m 'not containers' --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## the tests that take seconds
 	$(BIN)/python -m pytest
