@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from regraft.data import recordings
-from regraft.data.audio import inspect_audio
-from regraft.data.images import inspect_image
 from regraft.data.inspection import Inspector
-from regraft.data.pair_files import inspect_pair
 from regraft.data.pairs import ANSWERS, list_pairs
 from regraft.data.questions import COLUMNS, list_questions
 from regraft.data.tables import listing_of, raw_table
-from regraft.data.texts import inspect_text
 from regraft.data.validation import (
+    inspector_of_images,
+    inspector_of_pairs,
+    inspector_of_recordings,
+    inspector_of_texts,
     validate_images,
     validate_pairs,
     validate_recordings,
@@ -40,13 +39,11 @@ class Kind:
     """Raw files to a manifest, called like `validation.validate_images`."""
     own_options: frozenset[str]
     """The options that `validate` takes and not every other kind does."""
-    inspector: Callable[[Mapping[str, Any]], Inspector]
-    """From the options to what looks at one file."""
-    list_table: Callable[[Path, Path], pd.DataFrame]
-    """The listing (see `readers.list_examples`) of a table; what it holds itself goes to a store,
-    the second argument."""
-    distance: Callable[[Mapping[str, Any]], int]
-    """The most bits in which perceptual hashes of near-duplicates differ."""
+    inspector: Callable[..., Inspector]
+    """From the options, as keywords, to what looks at one file."""
+    list_table: Callable[..., pd.DataFrame]
+    """The listing (see `readers.list_examples`) of a table; what it holds itself goes to `store`, a
+    keyword."""
     store: str = ""
     """Folder of the home for examples that a table holds itself; '' where they are always files."""
     further_columns: tuple[str, ...] = ()
@@ -58,67 +55,29 @@ class Kind:
     """Whether test examples may have labels that no training example has, to be counted as missed;
     else they are left out."""
 
-
-def _inspector_of_images(options: Mapping[str, Any]) -> Inspector:
-    return partial(
-        inspect_image,
-        max_pixels=options["max_image_pixels"],
-        min_side=options["min_image_side"],
-    )
-
-
-def _inspector_of_texts(options: Mapping[str, Any]) -> Inspector:
-    return partial(
-        inspect_text, max_characters=options["max_characters"], language=options["language"]
-    )
-
-
-def _inspector_of_pairs(options: Mapping[str, Any]) -> Inspector:
-    return partial(
-        inspect_pair,
-        max_pixels=options["max_image_pixels"],
-        min_side=options["min_image_side"],
-        max_characters=options["max_characters"],
-    )
-
-
-def _pairs_of(table: Path, store: Path) -> pd.DataFrame:
-    return list_pairs(table, store=store, source_domain="", target_domain="", classes=[])
-
-
-def _questions_of(table: Path, store: Path) -> pd.DataFrame:
-    return list_questions(table, store=store, source_domain="", target_domain="", classes=[])
+    def distance(self, options: Mapping[str, Any]) -> int:
+        """The most bits in which perceptual hashes of near-duplicates differ. 0 where that is no
+        option: texts share all words that count or differ, and two recordings of a word are two."""
+        name = "near_duplicate_distance"
+        return int(options[name]) if name in self.own_options else 0
 
 
 PAIR_SLICES = {ANSWERS: "answers", "question_type": "question type"}
-
-
-def _inspector_of_recordings(options: Mapping[str, Any]) -> Inspector:
-    return partial(
-        inspect_audio, max_seconds=options["max_seconds"], min_seconds=options["min_seconds"]
-    )
-
-
-def _recordings_of(table: Path, store: Path) -> pd.DataFrame:
-    return recordings.list_recordings(
-        table, store=store, source_domain="", target_domain="", classes=[]
-    )
+_WHOLE: dict[str, Any] = {"source_domain": "", "target_domain": "", "classes": []}
 
 
 _KINDS = {
     "image_classification": Kind(
         validate=validate_images,
         own_options=frozenset({"min_image_side", "max_image_pixels", "near_duplicate_distance"}),
-        inspector=_inspector_of_images,
+        inspector=inspector_of_images,
         list_table=lambda table, store: listing_of(raw_table(table), table, domains=[]),
-        distance=lambda options: int(options["near_duplicate_distance"]),
     ),
     "speech_to_sign": Kind(
         validate=validate_recordings,
         own_options=frozenset({"min_seconds", "max_seconds", "sign_source", "synthetic_voices"}),
-        inspector=_inspector_of_recordings,
-        list_table=_recordings_of,
-        distance=lambda options: 0,  # two recordings of a word by one speaker are not one
+        inspector=inspector_of_recordings,
+        list_table=partial(recordings.list_recordings, **_WHOLE),
         store="voices",
         further_columns=recordings.COLUMNS,
         slices={"speaker": "speaker"},
@@ -126,9 +85,8 @@ _KINDS = {
     "question_answering": Kind(
         validate=validate_texts,
         own_options=frozenset({"max_characters", "language"}),
-        inspector=_inspector_of_texts,
-        list_table=_questions_of,
-        distance=lambda options: 0,  # they share all words that count, or they differ
+        inspector=inspector_of_texts,
+        list_table=partial(list_questions, **_WHOLE),
         store="texts",
         further_columns=COLUMNS[1:],
     ),
@@ -138,9 +96,8 @@ _KINDS = {
             {"min_image_side", "max_image_pixels", "near_duplicate_distance", "max_characters"}
             | {"rare_classes"}
         ),
-        inspector=_inspector_of_pairs,
-        list_table=_pairs_of,
-        distance=lambda options: int(options["near_duplicate_distance"]),
+        inspector=inspector_of_pairs,
+        list_table=partial(list_pairs, **_WHOLE),
         store="pairs",
         further_columns=tuple(PAIR_SLICES),
         slices=PAIR_SLICES,

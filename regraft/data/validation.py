@@ -41,6 +41,33 @@ from regraft.progress import note
 QUARANTINE_CSV = "quarantine.csv"
 
 
+def inspector_of_images(*, max_image_pixels: int, min_image_side: int, **others: Any) -> Inspector:
+    """What looks at one picture; of the fields of the recipe's data section it needs these."""
+    return functools.partial(inspect_image, max_pixels=max_image_pixels, min_side=min_image_side)
+
+
+def inspector_of_texts(*, max_characters: int, language: str, **others: Any) -> Inspector:
+    """The same for texts."""
+    return functools.partial(inspect_text, max_characters=max_characters, language=language)
+
+
+def inspector_of_pairs(
+    *, max_image_pixels: int, min_image_side: int, max_characters: int, **others: Any
+) -> Inspector:
+    """The same for pairs of image and text."""
+    return functools.partial(
+        inspect_pair,
+        max_pixels=max_image_pixels,
+        min_side=min_image_side,
+        max_characters=max_characters,
+    )
+
+
+def inspector_of_recordings(*, max_seconds: float, min_seconds: float, **others: Any) -> Inspector:
+    """The same for recordings of words."""
+    return functools.partial(inspect_audio, max_seconds=max_seconds, min_seconds=min_seconds)
+
+
 def validate_images(
     root: Path,
     out_dir: Path,
@@ -66,8 +93,8 @@ def validate_images(
     return validate(
         root,
         out_dir,
-        inspect=functools.partial(
-            inspect_image, max_pixels=max_image_pixels, min_side=min_image_side
+        inspect=inspector_of_images(
+            max_image_pixels=max_image_pixels, min_image_side=min_image_side
         ),
         classes=classes,
         source_domain=source_domain,
@@ -102,7 +129,7 @@ def validate_texts(
     return validate(
         root,
         out_dir,
-        inspect=functools.partial(inspect_text, max_characters=max_characters, language=language),
+        inspect=inspector_of_texts(max_characters=max_characters, language=language),
         list_=functools.partial(list_questions, store=store),
         flagged=with_answer_flags,
         suite=TEXT_SUITE,
@@ -128,10 +155,9 @@ def validate_pairs(
     return validate(
         root,
         out_dir,
-        inspect=functools.partial(
-            inspect_pair,
-            max_pixels=max_image_pixels,
-            min_side=min_image_side,
+        inspect=inspector_of_pairs(
+            max_image_pixels=max_image_pixels,
+            min_image_side=min_image_side,
             max_characters=max_characters,
         ),
         list_=functools.partial(list_pairs, store=store),
@@ -159,7 +185,7 @@ def validate_recordings(
     return validate(
         root,
         out_dir,
-        inspect=functools.partial(inspect_audio, max_seconds=max_seconds, min_seconds=min_seconds),
+        inspect=inspector_of_recordings(max_seconds=max_seconds, min_seconds=min_seconds),
         list_=functools.partial(
             list_recordings,
             store=store,

@@ -142,7 +142,7 @@ def _listed(path: Path, task: str, classes: set[str]) -> pd.DataFrame:
     """Columns id, path, truth."""
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         kind = kind_of(task)
-        table = kind.list_table(path.resolve(), (home() / kind.store).resolve())
+        table = kind.list_table(path.resolve(), store=(home() / kind.store).resolve())
         table = table[table["reason"] == ""]
         return table.rename(columns={"label": "truth"})[["id", "path", "truth"]]
     if not path.is_dir():

@@ -177,7 +177,7 @@ def _like_training(found: pd.DataFrame, old: pd.DataFrame, options: dict[str, An
 
     labelled = found[found["label"].notna()]
     kind, data = kind_of(options["task"]), options["data"]
-    inspect = kind.inspector(data)
+    inspect = kind.inspector(**data)
     facts = [inspect(Path(path)) for path in labelled["path"]]
     own = [str(fact.get("perceptual_hash", "")) for fact in facts]
     trained = old.loc[old["split"] != "test", "perceptual_hash"].tolist()

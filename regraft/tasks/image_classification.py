@@ -23,11 +23,12 @@ from regraft.progress import track
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
 from regraft.tasks.image_predictor import ImagePredictor
-from regraft.tasks.image_views import ComposedViews, ImageViews, flip_views, over_views
+from regraft.tasks.image_views import ComposedViews, ImageViews, flip_views
+from regraft.tasks.views import logits_of_views, over_views
 
 _BATCH = 16
 
-__all__ = ["load_model", "with_class"]
+__all__ = ["load_model", "logits_of_views", "with_class"]
 load_model = load_classifier
 
 
@@ -141,7 +142,13 @@ def composed_views(
     encoder: BlockwiseEncoder, rows: pd.DataFrame, compose: Callable[..., Any], *, seed: int
 ) -> ComposedViews:
     """Views that `compose(photo number, photo, rng, side)` makes of the photos of these rows."""
-    return ComposedViews(rows["path"].tolist(), encoder.spec.preprocessing, compose, seed=seed)
+    return ComposedViews(
+        rows["path"].tolist(),
+        encoder.spec.preprocessing,
+        compose,
+        seed=seed,
+        contents=rows["sha256"].tolist(),
+    )
 
 
 def embeddings_of_views(
@@ -150,13 +157,6 @@ def embeddings_of_views(
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
     encoder = folded(encoder)
     return over_views(encoder, views, numbers, encoder.device, "augmented views")
-
-
-def logits_of_views(model: Classifier, views: ImageViews, n_views: int) -> np.ndarray:
-    """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
-    model = model.for_inference()
-    numbers = list(range(n_views))
-    return over_views(model, views, numbers, model.encoder.device, "the teacher's answers")
 
 
 def open_example(path: str) -> Image:

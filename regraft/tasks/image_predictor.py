@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from regraft.data.image_statistics import image_statistics
-from regraft.data.images import from_base64, open_rgb
-from regraft.errors import UserError
+from regraft.data.images import open_rgb
 from regraft.tasks.classifier_predictor import ClassifierPredictor
-from regraft.tasks.encoded import decoded, is_file
+from regraft.tasks.encoded import decoded, opened
 
 
 class ImagePredictor(ClassifierPredictor):
@@ -56,15 +55,4 @@ def decode(value: Any) -> Any:
     UserError
         Neither an existing file nor base64, or not an image.
     """
-    if not isinstance(value, str):
-        return open_rgb(value)
-    if is_file(value):
-        return open_rgb(value)
-    try:
-        return open_rgb(from_base64(value))
-    except ValueError as error:
-        raise UserError(
-            "the input is neither an existing file nor base64",
-            got=value[:80],
-            expected="a path, the bytes of an image, or base64",
-        ) from error
+    return opened(value, open_rgb, "an image")

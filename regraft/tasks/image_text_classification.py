@@ -24,14 +24,15 @@ from regraft.errors import UserError
 from regraft.progress import track
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
-from regraft.tasks.image_views import over_views
 from regraft.tasks.pair_classifier import PairClassifier
 from regraft.tasks.pair_predictor import PairPredictor
 from regraft.tasks.pair_views import PairViews, read_pair
+from regraft.tasks.views import logits_of_views, one_view, over_views
 
 _BATCH = 16
+_WHY = "left and right may be what is asked"
 
-__all__ = ["load_model", "with_class"]
+__all__ = ["load_model", "logits_of_views", "with_class"]
 load_model = partial(load_classifier, kind=PairClassifier)
 
 
@@ -75,18 +76,8 @@ def new_model(
 
     Raises UserError for more than one test view.
     """
-    _refuse_views(test_views)
+    one_view(test_views, "a pair", why=_WHY)
     return PairClassifier(encoder, classes, auxiliary=auxiliary)
-
-
-def _refuse_views(views: int) -> None:
-    if views != 1:
-        raise UserError(
-            "a pair has one view when it is answered",
-            where="features.views",
-            got=str(views),
-            expected="1: left and right may be what is asked",
-        )
 
 
 def save(model: Classifier, folder: Path) -> None:
@@ -104,7 +95,7 @@ def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarr
 def embed(encoder: PairEncoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) of pairs as they are, twice: a pair has one view. An image, or a text,
     that several pairs share goes through its network once."""
-    _refuse_views(views)
+    one_view(views, "a pair", why=_WHY)
     encoder = cast(PairEncoder, folded(encoder))
     pairs = [read_pair(path) for path in rows["path"]]
     _, first, images = np.unique(
@@ -136,13 +127,6 @@ def embeddings_of_views(
 ) -> np.ndarray:
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
     return over_views(folded(encoder), views, numbers, encoder.device, "augmented views")
-
-
-def logits_of_views(model: Classifier, views: PairViews, n_views: int) -> np.ndarray:
-    """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
-    numbers = list(range(n_views))
-    device = model.encoder.device
-    return over_views(model.for_inference(), views, numbers, device, "the teacher's answers")
 
 
 def open_example(path: str) -> tuple[Image, str]:

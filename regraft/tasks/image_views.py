@@ -17,15 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image
-from torch import nn
 from torchvision.transforms import v2
 
 from regraft.backbones.layout import channels_last
 from regraft.backbones.preprocessing import Preprocessing
 from regraft.data.images import open_rgb
-from regraft.progress import track
-
-_BATCH = 16
 
 
 class ImageViews:
@@ -117,8 +113,9 @@ class ComposedViews(ImageViews):
         compose: Callable[[int, Image, np.random.Generator, int], Image],
         *,
         seed: int,
+        contents: list[str] | None = None,
     ) -> None:
-        super().__init__(paths, preprocessing, _UNCHANGED, seed=seed)
+        super().__init__(paths, preprocessing, _UNCHANGED, seed=seed, contents=contents)
         self._compose = compose
 
     def pixels(self, index: int, view: int) -> np.ndarray:
@@ -173,25 +170,3 @@ def flip_views(x: torch.Tensor, count: int) -> list[torch.Tensor]:
         views += [view.transpose(2, 3) for view in views]
     # flipping forgets the memory layout, and convolutions in the other one take twice as long
     return [view.contiguous(memory_format=torch.channels_last) for view in views[:count]]
-
-
-@torch.inference_mode()
-def over_views(
-    module: nn.Module,
-    views: Any,
-    numbers: list[int],
-    device: torch.device,
-    description: str,
-) -> np.ndarray:
-    """What `module` makes of the views `numbers` of every example, (n, len(numbers), any).
-
-    `views` are those of a task (`training.inputs.Views`).
-    """
-    pairs = np.array([(i, v) for i in range(len(views)) for v in numbers])
-    batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
-    found = []
-    for pair in track(batches, description, total=len(batches)):
-        x = views.batch(pair[:, 0], pair[:, 1]).to(device)
-        output = module(channels_last(x))
-        found.append(output.float().cpu().numpy())
-    return np.concatenate(found).reshape(len(views), len(numbers), -1)

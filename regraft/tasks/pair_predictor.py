@@ -22,7 +22,6 @@ from regraft.tasks.classifier_predictor import ClassifierPredictor
 
 BETWEEN = "::"
 """What stands between a photo's path and its question where a person types both."""
-_LONGEST_PATH = 4096
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class PairPredictor(ClassifierPredictor):
     """Answers pairs: files of pairs (see `data.pair_files`), their bytes or their JSON text, and
     `PHOTO::QUESTION`. One modality may be missing; then that of the other answers.
 
-    An answer has `abstains`, whether the confidence is below what it takes to be right often
-    enough, and `answered_by`.
+    An answer has `abstains`, whether the confidence is below `abstain_below`, which it takes to be
+    right often enough, and `answered_by`.
     """
 
     task = "image_text_classification"
@@ -47,7 +46,7 @@ class PairPredictor(ClassifierPredictor):
     def __init__(self, model: Classifier) -> None:
         super().__init__(model)
         head = model.head
-        self._threshold = float(head.abstain_below) if isinstance(head, FusionHead) else 0.0
+        self.abstain_below = float(head.abstain_below) if isinstance(head, FusionHead) else 0.0
 
     @property
     def encoder(self) -> PairEncoder:
@@ -117,7 +116,7 @@ class PairPredictor(ClassifierPredictor):
         parts = np.split(embeddings, [self.encoder.parts[0]], axis=1)
         there = np.stack([part.any(1) for part in parts], 1)
         for one, (seen, read) in zip(answers, there, strict=True):
-            one["abstains"] = one["confidence"] < self._threshold
+            one["abstains"] = one["confidence"] < self.abstain_below
             one["answered_by"] = self._answerer if seen and read else (IMAGE if seen else TEXT)
         return answers, embeddings
 

@@ -7,20 +7,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from regraft.backbones.transformer import TransformerEncoder, embed_texts, with_layers
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.errors import UserError
-from regraft.progress import track
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
 from regraft.tasks.text_predictor import TextPredictor, decode
 from regraft.tasks.text_views import TextViews
+from regraft.tasks.views import logits_of_views, one_view
 
-_BATCH = 32
-
-__all__ = ["load_model", "with_class"]
+__all__ = ["load_model", "logits_of_views", "with_class"]
 load_model = load_classifier
 
 
@@ -59,18 +56,8 @@ def new_model(
 
     Raises UserError for more than one test view: a text is not mirrored.
     """
-    _refuse_views(test_views)
+    one_view(test_views, "a text")
     return Classifier(encoder, classes, auxiliary=auxiliary)
-
-
-def _refuse_views(views: int) -> None:
-    if views != 1:
-        raise UserError(
-            "a text has one view when it is answered",
-            where="features.views",
-            got=str(views),
-            expected="1",
-        )
 
 
 def save(model: Classifier, folder: Path) -> None:
@@ -88,7 +75,7 @@ def embed(
     encoder: TransformerEncoder, rows: pd.DataFrame, *, views: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) of texts as they are, twice: a text has one view."""
-    _refuse_views(views)
+    one_view(views, "a text")
     found = embed_texts(encoder, rows["text"].tolist())
     return found, found
 
@@ -106,19 +93,6 @@ def embeddings_of_views(
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
     texts = [views.text(index, view) for index in range(len(views)) for view in numbers]
     return embed_texts(encoder, texts).reshape(len(views), len(numbers), -1)
-
-
-@torch.inference_mode()
-def logits_of_views(model: Classifier, views: TextViews, n_views: int) -> np.ndarray:
-    """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
-    model.eval()
-    pairs = np.array([(i, v) for i in range(len(views)) for v in range(n_views)])
-    batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
-    found = []
-    for pair in track(batches, "the teacher's answers", total=len(batches)):
-        x = views.batch(pair[:, 0], pair[:, 1]).to(model.encoder.device)
-        found.append(model(x).float().cpu().numpy())
-    return np.concatenate(found).reshape(len(views), n_views, -1)
 
 
 def open_example(path: str) -> str:

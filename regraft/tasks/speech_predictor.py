@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ import torch
 
 from regraft.backbones.audio_encoder import waveforms
 from regraft.data.audio import open_described
-from regraft.data.images import from_base64
-from regraft.errors import UserError
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_predictor import ClassifierPredictor
-from regraft.tasks.encoded import decoded, is_file
+from regraft.tasks.encoded import decoded, opened
 from regraft.tasks.signer import Signer
 
 
@@ -70,15 +67,4 @@ def described(value: Any) -> tuple[np.ndarray, dict[str, float]]:
 
     Raises UserError: neither an existing file nor base64, or no recording.
     """
-    if not isinstance(value, str):
-        return open_described(value)
-    if is_file(value):
-        return open_described(Path(value))
-    try:
-        return open_described(from_base64(value))
-    except ValueError as error:
-        raise UserError(
-            "the input is neither an existing file nor base64",
-            got=value[:80],
-            expected="a path, the bytes of a recording, or base64",
-        ) from error
+    return opened(value, open_described, "a recording")

@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from regraft.backbones.audio_encoder import AudioEncoder, embed_words, load_audio_encoder
 from regraft.backbones.audio_networks import shortened
 from regraft.data.audio import open_audio
 from regraft.errors import UserError
-from regraft.progress import track
 from regraft.tasks.audio_views import AudioViews
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
 from regraft.tasks.signer import Signer
 from regraft.tasks.speech_predictor import SpeechPredictor
+from regraft.tasks.views import logits_of_views, one_view
 
-_BATCH = 32
-
-__all__ = ["load_model", "with_class"]
+__all__ = ["load_model", "logits_of_views", "with_class"]
 load_model = load_classifier
 
 
@@ -76,18 +73,8 @@ def new_model(
 
     Raises UserError for more than one test view: a recording is not mirrored.
     """
-    _refuse_views(test_views)
+    one_view(test_views, "a recording")
     return Classifier(encoder, classes, auxiliary=auxiliary)
-
-
-def _refuse_views(views: int) -> None:
-    if views != 1:
-        raise UserError(
-            "a recording has one view when it is answered",
-            where="features.views",
-            got=str(views),
-            expected="1",
-        )
 
 
 def save(model: Classifier, folder: Path) -> None:
@@ -105,7 +92,7 @@ def embed(
     encoder: AudioEncoder, rows: pd.DataFrame, *, views: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) of recordings as they are, twice: a recording has one view."""
-    _refuse_views(views)
+    one_view(views, "a recording")
     found = embed_words(encoder, [open_audio(path) for path in rows["path"]])
     return found, found
 
@@ -121,19 +108,6 @@ def embeddings_of_views(encoder: AudioEncoder, views: AudioViews, numbers: list[
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
     words = [views.word(index, view) for index in range(len(views)) for view in numbers]
     return embed_words(encoder, words).reshape(len(views), len(numbers), -1)
-
-
-@torch.inference_mode()
-def logits_of_views(model: Classifier, views: AudioViews, n_views: int) -> np.ndarray:
-    """Logits (n, n_views, classes) of the training views 0..n_views-1 of every example."""
-    model.eval()
-    pairs = np.array([(i, v) for i in range(len(views)) for v in range(n_views)])
-    batches = [pairs[start : start + _BATCH] for start in range(0, len(pairs), _BATCH)]
-    found = []
-    for pair in track(batches, "the teacher's answers", total=len(batches)):
-        x = views.batch(pair[:, 0], pair[:, 1]).to(model.encoder.device)
-        found.append(model(x).float().cpu().numpy())
-    return np.concatenate(found).reshape(len(views), n_views, -1)
 
 
 def open_example(path: str) -> str:

@@ -19,6 +19,8 @@ from regraft.data.examples.textures import texture_images
 from regraft.errors import UserError
 from regraft.progress import note, track
 from regraft.training.starter_files import (
+    card_text,
+    check_file,
     library_versions,
     save_starter,
     shell_command,
@@ -96,17 +98,14 @@ def pretrain_starter(
     }
     if probe_images_per_class:
         card["probe"] = probe_starter(out_file, images_per_class=probe_images_per_class, seed=seed)
-    write_card(card, out_file.parent)
+    write_card(card, out_file.parent, card_text(card))
     return card
 
 
 def _check_request(out_file: Path, architecture: str, source: str) -> None:
     import timm
 
-    if out_file.suffix != ".safetensors":
-        raise UserError(
-            "starters are safetensors files", got=out_file.name, expected="*.safetensors"
-        )
+    check_file(out_file)
     if source not in SOURCES:
         raise UserError("unknown source task", got=source, expected=" or ".join(SOURCES))
     if not timm.is_model(architecture):

@@ -22,9 +22,13 @@ from regraft.backbones.families.speech_embedding import SpeechEmbedding
 from regraft.data.audio import DEFAULT_RATE, resampled
 from regraft.data.audio_views import degraded
 from regraft.data.examples.voices import drawn_voices, speak
-from regraft.errors import UserError
 from regraft.progress import note, track
-from regraft.training.starter_files import library_versions, save_weights
+from regraft.training.starter_files import (
+    check_file,
+    library_versions,
+    save_weights,
+    write_card,
+)
 from regraft.training.starter_probe import fixed_torch
 
 WORDS = (
@@ -52,10 +56,7 @@ def pretrain_speech(
     Raises UserError for another kind of file, or where the synthesiser is not installed.
     """
     out_file = Path(out_file)
-    if out_file.suffix != ".safetensors":
-        raise UserError(
-            "starters are safetensors files", got=out_file.name, expected="*.safetensors"
-        )
+    check_file(out_file)
     started = time.process_time()
     with fixed_torch(seed, threads):
         network = SpeechEmbedding(width=width)
@@ -63,7 +64,8 @@ def pretrain_speech(
         losses, accuracy = _fit(network, words, labels, voices, epochs=epochs, seed=seed)
     tensors = {k: v for k, v in network.state_dict().items() if not k.startswith("frontend.")}
     save_weights(tensors, out_file, {"architecture": "speech_embedding"})
-    _write(out_file.with_name("config.json"), json.dumps({"width": width}))
+    config = json.dumps({"width": width}) + "\n"
+    out_file.with_name("config.json").write_text(config, encoding="utf-8")
     card = {
         "name": out_file.parent.name,
         "width": width,
@@ -82,8 +84,7 @@ def pretrain_speech(
         "reproduce": f"regraft pretrain --of speech --epochs {epochs} --seed {seed} --out "
         f"regraft/starters/speech/{out_file.parent.name}/{out_file.name}",
     }
-    _write(out_file.with_name("card.json"), json.dumps(card, indent=2))
-    _write(out_file.with_name("card.md"), _card_text(card))
+    write_card(card, out_file.parent, _card_text(card))
     return card
 
 
@@ -172,10 +173,6 @@ def _accuracy(
     return float(np.concatenate(right).mean())
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text + "\n", encoding="utf-8")
-
-
 def _card_text(card: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in card["made_with"].items())
     return f"""# Starter backbone `{card["name"]}`
@@ -201,4 +198,5 @@ or an encoder of transformers.
 
 ```
 {card["reproduce"]}
-```"""
+```
+"""

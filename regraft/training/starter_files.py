@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regraft import __version__
+from regraft.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,13 +99,22 @@ def shell_command(out_file: Path, **arguments: Any) -> str:
     )
 
 
-def write_card(card: dict[str, Any], folder: Path) -> None:
-    """Write card.json and, for people, card.md."""
+def check_file(out_file: Path) -> None:
+    """Raises UserError where a starter is to be written to another kind of file."""
+    if out_file.suffix != ".safetensors":
+        raise UserError(
+            "starters are safetensors files", got=out_file.name, expected="*.safetensors"
+        )
+
+
+def write_card(card: dict[str, Any], folder: Path, text: str) -> None:
+    """Write card.json and, for people, `text` as card.md."""
     _write_json(folder / "card.json", card)
-    (folder / "card.md").write_text(_card_text(card), encoding="utf-8")
+    (folder / "card.md").write_text(text, encoding="utf-8")
 
 
-def _card_text(card: dict[str, Any]) -> str:
+def card_text(card: dict[str, Any]) -> str:
+    """What people read of a starter for images."""
     versions = ", ".join(f"{name} {version}" for name, version in card["made_with"].items())
     return f"""# Starter backbone `{card["name"]}`
 
