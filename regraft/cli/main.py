@@ -141,33 +141,20 @@ def predict(
 ) -> None:
     """Ask the champion of NAME (or NAME@alias, or NAME/version) about files.
 
-    What a model of spoken words signs is written to a motion file of the recording's name.
+    What a model of spoken words signs is written to a motion file of the recording's name; of
+    recordings that are called alike, the second one's ends in -2, and so on.
     """
+    from regraft.cli.motions import keep_motions
     from regraft.serving.predict import predict as answer
 
     answers = answer(name, list(inputs), test_time=test_time or "")
-    for value, found in zip(inputs, answers, strict=True):
-        if "motion" in found:
-            found["motion"] = _kept_motion(found["motion"], Path(motions), value)
+    keep_motions(answers, inputs, Path(motions))
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return
     for value, found in zip(inputs, answers, strict=True):
         unsure = "\tabstains" if found.get("abstains") else ""
         click.echo(f"{value}\t{found['label']}\t{found['confidence']:.3f}{unsure}")
-
-
-def _kept_motion(motion: str | None, folder: Path, value: str) -> str | None:
-    """Write a motion (an .npz file as base64 text) and return where it is; None stays None."""
-    import base64
-
-    from regraft.data.files import write_if_different
-
-    if motion is None:
-        return None
-    path = folder / f"{Path(value).stem[:100]}.npz"
-    write_if_different(path, base64.b64decode(motion))
-    return str(path)
 
 
 @cli.command(name="add-class")
