@@ -55,7 +55,7 @@ def measure_medical(
 
 def cells(folder: Path, cache: Path) -> list[Cell]:
     """Every cell; those of one method are measured together."""
-    return [*understanding(folder), *retrieval(folder, cache)]
+    return [*understanding(folder), *retrieval(folder, cache), *students(folder, cache)]
 
 
 def understanding(folder: Path) -> list[Cell]:
@@ -79,6 +79,22 @@ def understanding(folder: Path) -> list[Cell]:
              "head.source.accuracy", **frozen),
         Cell("template intents to LiveQA / accuracy / frozen + logistic regression", templates,
              "head.target.accuracy", **frozen),
+    ]  # fmt: skip
+
+
+def students(folder: Path, cache: Path) -> list[Cell]:
+    """The search with half the encoder, beside the whole one."""
+    how: dict[str, Any] = {
+        "overrides": {"data.root": str(folder)},
+        "method": "methods.student_retrieval",
+        "options": {"folder": str(folder), "cache": str(cache.absolute())},
+    }
+    return [
+        *(Cell(f"{asked} / {figure} / student", metric=f"{asked}.student.{figure}", **how)
+          for asked, figures in _SETS.items() for figure in figures),
+        *(Cell(f"{asked} / retention / student", metric=f"{asked}.retention", **how)
+          for asked in _SETS),
+        Cell("medquad / speed-up / student", metric="medquad.speedup", **how),
     ]  # fmt: skip
 
 

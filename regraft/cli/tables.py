@@ -26,6 +26,12 @@ def run_table(summary: dict[str, Any]) -> str:
             f"\nstudent: {student['retention']:.1%} of the teacher's accuracy at "
             f"{student['speedup']:.1f}x its throughput"
         )
+    search = student.get("search", {})
+    if search.get("retention"):
+        lines.append(
+            f"its search: {search['retention']:.1%} of the teacher's recall@1 at "
+            f"{search['speedup']:.1f}x the throughput of the encoder"
+        )
     decision = summary["decision"]
     lines += [
         f"decision: {decision['outcome']} - {decision['reason']}",

@@ -220,6 +220,7 @@ def distillation(
         "retention": _ratio(rows[1], rows[0], "accuracy"),
         "speedup": _ratio(rows[1], rows[0], "throughput_per_second"),
         "shrinkage": _ratio(rows[0], rows[1], "size_bytes"),
+        "search": (metrics.get("student") or {}).get("search"),
     }
 
 

@@ -24,6 +24,23 @@ class StudentOptions(BackboneOptions):
     architecture), or the backbone's own where that is less or the only one it reads."""
 
 
+class RetrieverLessons(Options):
+    """Questions with answers: how the student's search is taught the embeddings of the teacher's
+    (Reimers and Gurevych, EMNLP 2020)."""
+
+    epochs: int = Field(default=0, ge=0)
+    """How often each training question and answer is seen; 0 leaves the student without an
+    assistant, so that only the teacher answers questions."""
+    learning_rate: float = Field(default=6e-4, gt=0)
+    """Peak rate of the layers; token embeddings stay."""
+    batch_size: int = Field(default=32, ge=2)
+    """Texts per step; what is near what is learned within a batch."""
+    temperature: float = Field(default=0.05, gt=0)
+    """Softness of the similarities within a batch."""
+    similarity_weight: float = Field(default=1.0, ge=0)
+    """Weight of the similarities beside the embeddings themselves."""
+
+
 class DistillationOptions(Options):
     """Teaching a cheaper student (Hinton et al. 2015)."""
 
@@ -35,6 +52,8 @@ class DistillationOptions(Options):
     """How the teacher's answers are learned: plain, decoupled or standardised."""
     hint: FeatureHint = FeatureHint(strength=0.0)
     """The teacher's embeddings as a further lesson; strength 0 leaves it out."""
+    retriever: RetrieverLessons = RetrieverLessons()
+    """The search of the student's assistant, where questions have answers."""
     ensemble_seeds: list[int] = []
     """Seeds of further teachers, fine-tuned as the recipe says: the student learns the mean of
     all answers. Each costs another fine-tuning."""

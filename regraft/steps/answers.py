@@ -6,9 +6,10 @@ questions, and both are measured on test questions, whose topics neither has see
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,14 @@ import pandas as pd
 from regraft.data.questions import COLUMNS
 from regraft.progress import note
 
+if TYPE_CHECKING:
+    from regraft.training.embedding_distillation import Lessons
+
 SECTION, SHOWN = "answering", ("dialogues",)
 
 _MOST_PAIRS = 1000
 _MOST_MEASURED = 200
+_MOST_TIMED = 64
 _FEWEST_VALIDATION = 20
 
 
@@ -46,25 +51,66 @@ def write(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> Non
     questions no threshold can be fitted: nothing is written, and that is said.
     """
     from regraft.backbones.encoder import load_encoder
-    from regraft.backbones.transformer import TransformerEncoder
-    from regraft.tasks.assistant.fitting import fit_assistant
-    from regraft.tasks.retriever import Retriever
 
-    answered = rows[(rows["answer"] != "") & rows["label"].notna()]
-    validation = answered[answered["split"] == "val"]
-    if len(validation) < _FEWEST_VALIDATION:
+    count = len(_answered(rows, "val"))
+    if count < _FEWEST_VALIDATION:
         note(
-            f"{len(validation)} validation questions with an answer, fewer than "
+            f"{count} validation questions with an answer, fewer than "
             f"{_FEWEST_VALIDATION}: no assistant is made"
         )
         return
-    encoder = load_encoder(features / "backbone")
-    assert isinstance(encoder, TransformerEncoder)
+    _assistant(load_encoder(features / "backbone"), rows, seed).save(folder)
+
+
+def teach(
+    rows: pd.DataFrame,
+    teacher: Path,
+    folder: Path,
+    *,
+    student: Callable[[Any], Any],
+    lessons: Lessons,
+    seed: int,
+) -> None:
+    """Write the assistant of a cheaper model into its folder, where the folder of its `teacher` has
+    one: it searches with an encoder that has learned the embeddings of the teacher's.
+
+    `student` makes that encoder, untaught, from the teacher's. It learns from training questions,
+    excerpts of their answers and unlabelled questions, without their labels; adapter, thresholds
+    and fusion are fitted on its own embeddings as the teacher's were.
+    """
+    from regraft.backbones.transformer import embed_texts
+    from regraft.tasks.assistant.assistant import CARD, RETRIEVER
+    from regraft.tasks.retriever import Retriever
+    from regraft.training.embedding_distillation import excerpts, teach_embeddings
+
+    if not (teacher / CARD).is_file():
+        return
+    whole = Retriever.load(teacher / RETRIEVER).encoder
+    train = _answered(rows, "train")
+    asked = [*train["text"], *rows.loc[rows["split"] == "unlabelled", "text"]]
+    texts = list(dict.fromkeys([*asked, *excerpts(train["answer"].tolist(), seed=seed)]))
+    encoder = student(whole)
+    losses = teach_embeddings(encoder, texts, embed_texts(whole, texts), lessons, seed=seed)
+    note(f"the student's search learned {len(texts)} embeddings: "
+         f"loss {losses[0]:.3f} -> {losses[-1]:.3f}")  # fmt: skip
+    _assistant(encoder, rows, seed).save(folder)
+
+
+def _answered(rows: pd.DataFrame, split: str) -> pd.DataFrame:
+    return rows[(rows["answer"] != "") & rows["label"].notna() & (rows["split"] == split)]
+
+
+def _assistant(encoder: Any, rows: pd.DataFrame, seed: int) -> Any:
+    """Adapted on the training questions, thresholds from the validation questions."""
+    from regraft.tasks.assistant.fitting import fit_assistant
+    from regraft.tasks.retriever import Retriever
+
     passages, numbers = passages_of(rows)
-    matcher = _matcher(encoder, answered[answered["split"] == "train"], seed)
-    retriever = Retriever(encoder, passages, matcher=matcher)
+    matcher = _matcher(encoder, _answered(rows, "train"), seed)
+    validation = _answered(rows, "val")
     relevant = [[numbers[answer]] for answer in validation["answer"]]
-    fit_assistant(retriever, validation["text"].tolist(), relevant).save(folder)
+    retriever = Retriever(encoder, passages, matcher=matcher)
+    return fit_assistant(retriever, validation["text"].tolist(), relevant)
 
 
 def _matcher(encoder: Any, train: pd.DataFrame, seed: int) -> Any:
@@ -116,4 +162,26 @@ def measure(predictor: Any, test: pd.DataFrame, logits: np.ndarray, *, seed: int
             asked["answer"].iloc[few].tolist(),
             seed=seed,
         ),
+    }
+
+
+def beside(
+    teacher: Any, student: Any, test: pd.DataFrame, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """Of a student with an assistant: {"search": {retention: recall@1 over the teacher's (None if
+    that is 0), speedup: of its encoder on the test questions and their answers, layers of both}};
+    {} without."""
+    from regraft.steps.measuring import encoder_speedup
+
+    if student.assistant is None or teacher.assistant is None:
+        return {}
+    kept, whole = (metrics[who]["retrieval"]["recall_at_1"] for who in ("student", "teacher"))
+    slow, fast = (one.assistant.retriever.encoder for one in (teacher, student))
+    few = test.iloc[:: -(-len(test) // _MOST_TIMED)]
+    return {
+        "search": {
+            "retention": round(kept / whole, 4) if whole else None,
+            "speedup": round(encoder_speedup(slow, fast, [*few["text"], *few["answer"]]), 2),
+            "layers": {"teacher": len(slow.blocks) - 1, "student": len(fast.blocks) - 1},
+        }
     }

@@ -8,6 +8,7 @@ one. Of the figures, what `SHOWN` names is for the report alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,29 @@ def write_companions(rows: pd.DataFrame, features: Path, folder: Path, *, seed: 
         module.write(rows, features, folder, seed=seed)
 
 
+def teach_companions(
+    rows: pd.DataFrame,
+    teacher: Path,
+    folder: Path,
+    *,
+    student: Callable[[Any], Any],
+    options: dict[str, Any],
+    seed: int,
+) -> None:
+    """Write a student's own into its folder, from those in its teacher's: see `answers.teach`.
+    `options` are the recipe's distillation section. A signer is the teacher's alone."""
+    from regraft.steps import answers
+    from regraft.training.embedding_distillation import Lessons
+
+    if options["retriever"]["epochs"] and answers.wanted(rows):
+        lessons = Lessons(**options["retriever"])
+        answers.teach(rows, teacher, folder, student=student, lessons=lessons, seed=seed)
+
+
 def companion_figures(
     predictor: Any, test: pd.DataFrame, logits: np.ndarray, *, seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of a teacher on test rows with its `logits` (n, classes): sections of the report, and
+    """Of a model on test rows with its `logits` (n, classes): sections of the report, and
     metrics beside those of the classifier."""
     sections: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
@@ -37,6 +57,16 @@ def companion_figures(
             sections[module.SECTION] = found
             metrics |= {name: value for name, value in found.items() if name not in module.SHOWN}
     return sections, metrics
+
+
+def companions_beside(
+    teacher: Any, student: Any, test: pd.DataFrame, metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """What a student's own keep of its teacher's, by name; {} where it has none. `metrics` are
+    those of both, with the figures of their companions."""
+    from regraft.steps import answers
+
+    return answers.beside(teacher, student, test, metrics) if answers.wanted(test) else {}
 
 
 def _wanted(rows: pd.DataFrame) -> list[Any]:

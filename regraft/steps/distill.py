@@ -43,7 +43,8 @@ def distill(
     The student learns from the training examples and, where a target domain is given, from its
     unlabelled images. Its head is first fitted to the teacher's answers in closed form; then all
     of it learns them, as long as that helps on examples it does not learn from. Where there are
-    none (few labels, no target domain), the head is all that is new.
+    none (few labels, no target domain), the head is all that is new. Where the teacher answers
+    questions and `retriever.epochs` says so, the student gets an assistant of its own.
 
     Raises
     ------
@@ -52,6 +53,7 @@ def distill(
     """
     import torch
 
+    from regraft.steps.companions import teach_companions
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
@@ -93,6 +95,14 @@ def distill(
         with modelling():
             history = _teach(student, teachers, _lesson(rows, train, validation), options)
             save_trained(module, student, validation, history, Path(out_dir))
+            teach_companions(
+                rows,
+                Path(teacher),
+                Path(out_dir),
+                student=lambda own: module.student_encoder(own, options["student"]),
+                options=options,
+                seed=seed,
+            )
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def evaluate(
     from regraft.evaluation.examples import show_examples
     from regraft.evaluation.model_card import write_model_card
     from regraft.evaluation.report import write_report
-    from regraft.steps.companions import companion_figures
+    from regraft.steps.companions import companion_figures, companions_beside
     from regraft.steps.hardware import use_threads
     from regraft.steps.measuring import (
         answers_from,
@@ -157,11 +157,16 @@ def evaluate(
         seed=seed,
     )
     with modelling():
-        shares = answers["teacher"].uncalibrated[:, [shown.index(name) for name in classes]]
-        logits = np.log(np.maximum(shares, np.finfo(float).tiny))
-        sections, further = companion_figures(models["teacher"], test, logits, seed=seed)
-    content |= sections
-    metrics["teacher"] |= further
+        for who, model in models.items():
+            shares = answers[who].uncalibrated[:, [shown.index(name) for name in classes]]
+            logits = np.log(np.maximum(shares, np.finfo(float).tiny))
+            sections, further = companion_figures(model, test, logits, seed=seed)
+            content |= sections if who in ("teacher", served) else {}
+            metrics[who] |= further
+        if "student" in models:
+            beside = companions_beside(models["teacher"], models["student"], test, metrics)
+            content["distillation"] |= beside
+            metrics["student"] |= beside
     if lessons:
         content["modalities"] = modality_section(metrics, served, models[served], frame, paths)
     _write(out / "metrics.json", metrics)

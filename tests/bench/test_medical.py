@@ -12,13 +12,14 @@ from regraft.backbones.transformer import embed_texts
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.bench.baselines import set_fit
 from regraft.bench.cell import chosen
-from regraft.bench.medical import cells, retrieval
+from regraft.bench.medical import cells, retrieval, students
 from regraft.bench.medical_pack import consumers, drawn, of_rows, rows_of
-from regraft.bench.methods import answer_retrieval
+from regraft.bench.methods import answer_retrieval, student_retrieval
 from regraft.bench.prepared import Prepared
 from regraft.bench.rows import row_of
 from regraft.bench.worker import Job, recipe_of
 from regraft.errors import UserError
+from regraft.training.embedding_distillation import Lessons
 
 TOPICS = [
     "asthma", "gout", "measles", "anemia", "eczema", "malaria", "cataract", "migraine", "rickets",
@@ -95,6 +96,25 @@ def test_every_cell_of_retrieval_is_measured(pack: Path, tmp_path: Path) -> None
     assert (tmp_path / "cache" / "minilm-256.npz").stat().st_mtime_ns == kept
 
 
+def test_every_cell_of_a_student_is_measured(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(student_retrieval, "LESSONS", Lessons(epochs=1))
+    monkeypatch.setattr(student_retrieval, "_TIMED", 8)
+    wanted = students(pack, tmp_path / "cache")
+    first = wanted[0]
+    job = Job(first.method, first.options, first.overrides, 0, tmp_path, tmp_path, tmp_path / "log")
+    prepared = Prepared(recipe_of(job), tmp_path, tmp_path)
+    figures = student_retrieval.measure(prepared, **first.options)
+    rows = [row_of(cell, [{"figures": figures, "cpu": prepared.cpu}]) for cell in wanted]
+    by_name = {row["cell"]: row["mean"] for row in rows}
+    kept, whole = (figures["medquad"][who]["recall_at_1"] for who in ("student", "teacher"))
+    assert by_name["medquad / recall_at_1 / student"] == kept
+    assert by_name["medquad / retention / student"] == kept / whole
+    assert by_name["medquad / speed-up / student"] > 1.2
+    assert rows[0]["cpu_seconds"] > 0
+
+
 def test_a_missing_pack_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="questions of the bench"):
         rows_of(tmp_path, "medquad")
@@ -103,7 +123,7 @@ def test_a_missing_pack_is_said(tmp_path: Path) -> None:
 def test_cells_are_selected_by_name(pack: Path, tmp_path: Path) -> None:
     found = chosen(cells(pack, tmp_path), ["liveqa / recall_at_1 / *"])
     assert [cell.name.split(" / ")[2] for cell in found] == [
-        "zero_shot", "bm25", "plain_fusion", "adapted",
+        "zero_shot", "bm25", "plain_fusion", "adapted", "student",
     ]  # fmt: skip
 
 

@@ -47,6 +47,13 @@ def test_decision_report_and_retention_are_told() -> None:
         assert part in text
 
 
+def test_what_a_students_search_keeps_is_told_where_it_has_one() -> None:
+    assert "search" not in run_table(summary())
+    changed = summary()
+    changed["metrics"]["student"]["search"] = {"retention": 0.983, "speedup": 1.92}
+    assert "98.3% of the teacher's recall@1 at 1.9x" in run_table(changed)
+
+
 def test_slices_that_only_some_have_do_not_break_the_table() -> None:
     changed = summary()
     changed["metrics"]["teacher"]["field"] = figures(0.7)

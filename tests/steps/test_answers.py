@@ -11,7 +11,11 @@ import pytest
 
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.data.examples.health_questions import health_questions
-from regraft.steps.answers import measure, passages_of, wanted, write
+from regraft.recipe.distillation import DistillationOptions
+from regraft.steps.answers import beside, measure, passages_of, wanted, write
+from regraft.steps.companions import teach_companions
+from regraft.steps.options import typed
+from regraft.tasks import question_answering
 from regraft.tasks.assistant.assistant import Assistant
 from tests.backbones.texts import tiny_folder
 
@@ -84,3 +88,54 @@ def test_tables_without_answers_have_none() -> None:
     assert wanted(rows)
     assert not wanted(rows.assign(answer=""))
     assert not wanted(rows.drop(columns="answer"))
+
+
+@pytest.fixture(scope="module")
+def student(features: Path, assistant: Assistant, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a student with one of three layers; its teacher's lies beside it."""
+    root = tmp_path_factory.mktemp("student")
+    assistant.save(root / "teacher")
+    options = typed(DistillationOptions, {"student": {"layers": 1}, "retriever": {"epochs": 2}})
+    teach_companions(
+        manifest(), root / "teacher", root / "own", options=options, seed=0,
+        student=lambda own: question_answering.student_encoder(own, options["student"]),
+    )  # fmt: skip
+    return root / "own"
+
+
+def test_a_student_searches_the_same_passages_with_fewer_layers(
+    student: Path, assistant: Assistant
+) -> None:
+    own = Assistant.load(student)
+    assert own.retriever.passages == assistant.retriever.passages
+    assert len(own.retriever.encoder.blocks) == 2 < len(assistant.retriever.encoder.blocks)
+    assert own.retriever.matcher.weights != assistant.retriever.matcher.weights
+
+
+def test_a_student_stands_beside_its_teacher(student: Path, assistant: Assistant) -> None:
+    rows = manifest()
+    test = rows[rows["split"] == "test"]
+    teacher, own = (SimpleNamespace(assistant=a) for a in (assistant, Assistant.load(student)))
+    metrics = {
+        who: measure(one, test, np.zeros(0), seed=0)
+        for who, one in {"teacher": teacher, "student": own}.items()
+    }
+    found = beside(teacher, own, test, metrics)["search"]
+    kept, whole = (metrics[who]["retrieval"]["recall_at_1"] for who in ("student", "teacher"))
+    assert found["retention"] == pytest.approx(kept / whole, abs=1e-4)
+    assert found["layers"] == {"teacher": 3, "student": 1}
+    assert found["speedup"] > 0
+    assert beside(teacher, SimpleNamespace(assistant=None), test, metrics) == {}
+
+
+@pytest.mark.parametrize("epochs, of_teacher", [(0, True), (2, False)])
+def test_without_lessons_or_a_teachers_assistant_a_student_has_none(
+    assistant: Assistant, tmp_path: Path, epochs: int, of_teacher: bool
+) -> None:
+    if of_teacher:
+        assistant.save(tmp_path / "teacher")
+    options = typed(DistillationOptions, {"retriever": {"epochs": epochs}})
+    teach_companions(
+        manifest(), tmp_path / "teacher", tmp_path / "own", options=options, seed=0, student=repr
+    )
+    assert not (tmp_path / "own").exists()

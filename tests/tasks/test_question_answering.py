@@ -30,7 +30,9 @@ FORMS = {
     "treatment": "how can i treat {}",
 }
 TOPICS = [
-    f"{a} {b}" for a in ("asthma", "fever", "diabetes") for b in ("a", "head", "cold", "hurt")
+    f"{a} {b}"
+    for a in ("asthma", "fever", "diabetes")
+    for b in ("a", "head", "cold", "hurt", "my", "children", "who", "the", "it", "gets")
 ]
 
 
@@ -62,8 +64,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     root = tmp_path_factory.mktemp("questions")
     lines = [
         {"question": form.format(topic), "intent": intent, "topic": topic,
-         "answer": f"{topic}: {intent}.", "source": "a leaflet"}
-        for topic in TOPICS for intent, form in FORMS.items()
+         "answer": f"{topic}: {intent}.", "source": "a leaflet",
+         "split": ("train", "val", "test", "train")[number % 4]}
+        for number, topic in enumerate(TOPICS) for intent, form in FORMS.items()
     ]  # fmt: skip
     (root / "q.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     noise = {"typos": 0.1, "word_dropout": 0.1, "cached_views": 2}
@@ -77,7 +80,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
                 "plan": {"kind": "last_n", "blocks": 2, "epochs": 2}, "augmentation": noise,
                 "min_labels_per_class": 0, "probe_is_enough": 1.0,
             },
-            "distillation": {"epochs": 1, "student": {"layers": 1}, "augmentation": noise},
+            "distillation": {
+                "epochs": 1, "student": {"layers": 1}, "augmentation": noise,
+                "retriever": {"epochs": 3},
+            },
             "evaluation": {"latency_images": 4},
         }
     ).model_dump()  # fmt: skip
@@ -122,7 +128,7 @@ def test_the_steps_learn_the_intent_of_questions_about_new_topics(made: Made) ->
 
 def test_blocks_were_trained_on_the_cached_trunk(made: Made) -> None:
     history = json.loads((made.root / "teacher" / "history.json").read_text())
-    assert [stage["name"] for stage in history["stages"]] == ["last 2 blocks"]
+    assert [stage["name"] for stage in history["stages"]] == ["probe", "last 2 blocks"]
     assert list((made.root / "home" / "trunks").glob("*/card.json"))
 
 
@@ -132,6 +138,20 @@ def test_the_student_has_fewer_layers(made: Made) -> None:
     assert len(student.model.encoder.blocks) == 2
     assert made.metrics["student"]["speedup"] > 0
     assert student.predict(["what causes asthma"])[0]["label"] in FORMS
+
+
+def test_the_student_has_an_assistant_of_its_own(made: Made) -> None:
+    student = load_model(made.root / "student")
+    assert isinstance(student, TextPredictor)
+    assert len(student.assistant.retriever.encoder.blocks) == 2
+    figures = made.metrics["student"]
+    kept, whole = (made.metrics[who]["retrieval"]["recall_at_1"] for who in ("student", "teacher"))
+    assert figures["search"]["retention"] == pytest.approx(kept / whole, abs=1e-4)
+    assert figures["search"]["layers"] == {"teacher": 3, "student": 1}
+    assert {"abstention", "answers", "robustness"} <= set(figures)
+    content = json.loads((made.root / "evaluation" / "content.json").read_text())
+    assert content["distillation"]["search"] == figures["search"]
+    assert "1 of 3 layers" in (made.root / "evaluation" / "report.html").read_text("utf-8")
 
 
 def test_the_report_shows_questions_as_text(made: Made) -> None:

@@ -45,7 +45,7 @@ def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
         Path(cache) / "minilm-256.npz", load_transformer("minilm", max_tokens=MAX_TOKENS)
     )
     split = drawn(rows_of(pack, "medquad"), seed)
-    pairs, cost = _pairs(of_rows(split["train"]), embeddings)
+    pairs, cost = pairs_of(of_rows(split["train"]), embeddings)
     with prepared.timed("finetune"):
         adapted = fit_matcher(pairs, seed=seed)
     prepared.cpu["finetune"] += cost
@@ -58,7 +58,8 @@ def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
     return found | {"general": _general(adapted, embeddings)}
 
 
-def _pairs(asked: Questions, embeddings: TextEmbeddings) -> tuple[Pairs, float]:
+def pairs_of(asked: Questions, embeddings: TextEmbeddings) -> tuple[Pairs, float]:
+    """Training questions with their passages, and the CPU seconds that their embeddings cost."""
     questions, first = embeddings.of(asked.questions)
     passages, second = embeddings.of(asked.passages)
     intents = np.unique(asked.intents, return_inverse=True)[1]
@@ -80,24 +81,26 @@ def _compared(
         name: rank_passages(matcher.scores(questions, passages, lexical), asked.right)
         for name, matcher in methods.items()
     }
-    echo = np.array(
-        [
-            any(echoes(question, asked.passages[number]) for number in own)
-            for question, own in zip(asked.questions, asked.right, strict=True)
-        ]
-    )
-    found = {name: _figures(one, asked.topics, echo) for name, one in rankings.items()}
+    found = {name: figures_of(one, asked) for name, one in rankings.items()}
     for name in _BASELINES:
         gain = better_than(rankings["adapted"], rankings[name], asked.topics)
         found["adapted"][f"over_{name}"] = gain
     return found
 
 
-def _figures(ranking: Ranking, topics: list[str], echo: np.ndarray) -> dict[str, Any]:
-    figures = retrieval_metrics(ranking, topics)
+def figures_of(ranking: Ranking, asked: Questions) -> dict[str, Any]:
+    """`retrieval_metrics` with error, error_left_at_80 (of 1), and recall@1 of the questions that
+    their answers repeat (`echo`) and of the others (`no_echo`), where there are any."""
+    figures = retrieval_metrics(ranking, asked.topics)
     figures["error"] = 1 - figures["recall_at_1"]
     figures["error_left_at_80"] = figures["error_at_80"] / max(figures["error"], 1e-9)
-    figures["groups"] = len(set(topics))
+    figures["groups"] = len(set(asked.topics))
+    echo = np.array(
+        [
+            any(echoes(question, asked.passages[number]) for number in own)
+            for question, own in zip(asked.questions, asked.right, strict=True)
+        ]
+    )
     for name, where in (("echo", echo), ("no_echo", ~echo)):
         if where.any():
             figures[name] = float(ranking.hit[where].mean())

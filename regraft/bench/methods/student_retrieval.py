@@ -1,0 +1,70 @@
+"""Half the encoder, nearly the same search: a student of MiniLM's embeddings beside its teacher.
+
+The student is what the pipeline's distillation makes: every second layer, taught the embeddings of
+training questions and excerpts of their answers, and of further ones (topics that are neither
+trained nor tested) without their labels. Both are adapted alike on the same 1,000 pairs, each on
+its own embeddings. Embeddings of the student are not kept from one bench to the next.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from regraft.backbones.transformer import embed_texts, with_layers
+from regraft.backbones.transformer_loading import load_transformer
+from regraft.bench.medical_pack import Questions, consumers, drawn, of_rows, rows_of
+from regraft.bench.methods.answer_retrieval import MAX_TOKENS, figures_of, pairs_of
+from regraft.bench.prepared import Prepared
+from regraft.bench.text_embeddings import TextEmbeddings
+from regraft.evaluation.retrieval import rank_passages
+from regraft.steps.measuring import encoder_speedup
+from regraft.tasks.bm25 import Bm25
+from regraft.training.embedding_distillation import Lessons, excerpts, teach_embeddings
+from regraft.training.retrieval import fit_matcher
+
+LAYERS, LESSONS = 3, Lessons(epochs=4)
+_TIMED = 64
+
+
+def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
+    """{"medquad", "medication", "liveqa": {"teacher", "student": figures, "retention"}}, and
+    "speedup" of the encoder in the first; the step `finetune` is what the student's lessons cost,
+    the teacher's embeddings included."""
+    pack, seed = Path(folder), prepared.recipe.seed
+    encoder = load_transformer("minilm", max_tokens=MAX_TOKENS)
+    split = drawn(rows_of(pack, "medquad"), seed)
+    train, further, test = (of_rows(split[name]) for name in ("train", "val", "test"))
+    embeddings = {"teacher": TextEmbeddings(Path(cache) / "minilm-256.npz", encoder)}
+    student = with_layers(encoder, LAYERS)
+    shown = [*train.passages, *further.passages]
+    texts = [*train.questions, *further.questions, *excerpts(shown, seed=seed)]
+    with prepared.timed("finetune"):
+        teach_embeddings(student, texts, embed_texts(encoder, texts), LESSONS, seed=seed)
+    embeddings["student"] = TextEmbeddings(prepared.own / "student.npz", student)
+    matchers = {
+        who: fit_matcher(pairs_of(train, own)[0], seed=seed) for who, own in embeddings.items()
+    }
+    found: dict[str, Any] = {"medquad": _beside(matchers, embeddings, test)}
+    for name in ("medication", "liveqa"):
+        asked = consumers(pack, name, test.passages)
+        found[name] = _beside(matchers, embeddings, asked)
+    timed = [*test.questions[:_TIMED], *test.passages[:_TIMED]]
+    found["medquad"]["speedup"] = encoder_speedup(encoder, student, timed)
+    return found
+
+
+def _beside(
+    matchers: dict[str, Any], embeddings: dict[str, TextEmbeddings], asked: Questions
+) -> dict[str, Any]:
+    lexical = Bm25.of(asked.passages).scores(asked.questions)
+    rankings = {
+        who: rank_passages(
+            matchers[who].scores(own.of(asked.questions)[0], own.of(asked.passages)[0], lexical),
+            asked.right,
+        )
+        for who, own in embeddings.items()
+    }
+    found: dict[str, Any] = {who: figures_of(one, asked) for who, one in rankings.items()}
+    kept, whole = (found[who]["recall_at_1"] for who in ("student", "teacher"))
+    return found | {"retention": kept / whole}
