@@ -59,8 +59,8 @@ def write_report(path: str | Path, content: Mapping[str, Any]) -> None:
       abstention {answered, right}, evidence [{thumbnail, text, predicted, true}]}
     - choices {adaptation, strategy, stages, forgetting} (`choices.choices`)
     - learning [{name, history (history.json)}]
-    - distillation {rows, retention, speedup, shrinkage, search: None or {retention, speedup, layers}
-      of the search of a student's own assistant}
+    - distillation {rows, retention, speedup, shrinkage, search}; search is None or {retention,
+      speedup, layers} of the search of a student's own assistant
     - shift (shift.json, each comparison with examples), quality (quality.json),
       ranking (ranking.json), cost {steps, seconds, cpu_seconds}, method {name: value}
     """
