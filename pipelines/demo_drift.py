@@ -1,6 +1,6 @@
 """The live loop, shown: `python -m pipelines.demo_drift [DATA] [key=value ...]` (make demo-drift).
 
-Train on lab photos, serve, let field photos come in, see the drift, label eight per class, retrain,
+Train on lab photos, serve, let field photos come in, see the drift, label five per class, retrain,
 let the server take up the new champion, and go back. DATA is a folder with lab/CLASS and
 field/CLASS; the classes that both have are taken.
 """
@@ -20,10 +20,11 @@ from typing import Any
 import yaml
 
 from pipelines.demo_actors import Person, Server, accuracy, serving
+from pipelines.demo_draws import DRAWS, promoted_share
 
 NAME = "drift_demo"
 WINDOW = 100
-LABELS_PER_CLASS = 8  # with five the gate sees 15 field photos and holds about every second time
+LABELS_PER_CLASS = 5  # all of them become test photos of the gate
 RECIPE: dict[str, Any] = {
     "name": NAME,
     "serve": "teacher",
@@ -177,14 +178,24 @@ def _retrain(
 
 
 def _measure(person: Person, found: dict[str, Any], photos: Photos) -> dict[str, Any]:
-    """Accuracy of both versions on field photos that nobody saw and on the lab's test photos."""
-    figures = {}
+    """Accuracy of both versions on field photos that nobody saw and on the lab's test photos, and
+    how often others of these field photos would have led to a promotion."""
+    figures, answers = {}, {}
     for when, version in (("before", found["first_version"]),
                           ("after", found["decision"].get("candidate_version"))):  # fmt: skip
         if version:
-            for name, own in (("field", photos.unseen), ("lab", photos.lab)):
-                figures[f"{name}_{when}"] = accuracy(person, f"{NAME}/{version}", own)
-    return {"accuracy": figures, "unseen": len(photos.unseen), "lab_test": len(photos.lab)}
+            asked = [*photos.lab, *photos.unseen]
+            answers[when] = person.asks("predict", f"{NAME}/{version}", *map(str, asked))
+            lab, unseen = answers[when][: len(photos.lab)], answers[when][len(photos.lab) :]
+            figures[f"lab_{when}"] = accuracy(lab, photos.lab)
+            figures[f"field_{when}"] = accuracy(unseen, photos.unseen)
+    measured = {"accuracy": figures, "unseen": len(photos.unseen), "lab_test": len(photos.lab)}
+    if "after" in answers:
+        measured["promoted_draws"] = promoted_share(
+            photos.lab, photos.unseen, champion=answers["before"], candidate=answers["after"],
+            test_photos=LABELS_PER_CLASS,
+        )  # fmt: skip
+    return measured
 
 
 def _go_back(
@@ -231,6 +242,9 @@ def table(found: dict[str, Any]) -> str:
         told = f"{before:.1%} -> {after:.1%} ({100 * (after - before):+.1f} points)" if (
             after is not None) else f"{before:.1%}"  # fmt: skip
         lines.append(f"{name + ' accuracy':<21} {told} on {count} photos")
+    if "promoted_draws" in found:
+        lines.append(f"other labelled photos {found['promoted_draws']:.1%} of {DRAWS} draws of "
+                     f"{LABELS_PER_CLASS} unseen ones per class promote")  # fmt: skip
     if "seconds_to_follow" in found:
         lines += [
             f"server took it up in  {found['seconds_to_follow']:.1f} s, without a restart",

@@ -46,7 +46,7 @@ def compare_models(
         check_labels(truth, values)
     pairs = pair(
         truth, checked["candidate"], checked["champion"], groups=rows["group"].to_numpy(),
-        domains=rows["domain"].tolist() if "domain" in rows else None, metric=metric,
+        domains=rows["domain"].tolist() if "domain" in rows else None, by_class=True, metric=metric,
     )  # fmt: skip
     right = rows.assign(
         candidate=pairs.candidate == pairs.truth, champion=pairs.champion == pairs.truth

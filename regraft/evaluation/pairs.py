@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from regraft.evaluation import bootstrap
 from regraft.evaluation.bootstrap import Floats, Ints
 from regraft.evaluation.metrics import check_labels, check_probabilities
 
+FEWEST_IN_CELL = 5
+"""Classes with fewer independent examples in a domain are counted together."""
 FEWEST_GROUPS = 6
 """Fewer independent examples are not worth a comparison: four in a row are luck once in 16 times. A
 domain with fewer does not get a vote of its own either."""
@@ -48,13 +50,15 @@ METRICS = {
 @dataclass(frozen=True)
 class Pairs:
     """What both models answered: class numbers `truth`, `candidate` and `champion`, group numbers
-    `codes` and stratum numbers `strata`, each (n,)."""
+    `codes`, stratum numbers `strata` and numbers of the `cells` within them whose examples vary
+    among each other, each (n,)."""
 
     truth: Ints
     candidate: Ints
     champion: Ints
     codes: Ints
     strata: Ints
+    cells: Ints
     metric: Metric
 
     def tallies(self, stratum: int) -> tuple[Ints, Ints]:
@@ -69,6 +73,11 @@ class Pairs:
             made.append(np.concatenate([own, np.zeros((groups - len(own), own.shape[1]), int)]))
         return made[0], made[1]
 
+    def groups_of_cells(self, stratum: int) -> Iterator[tuple[int, Ints]]:
+        """The cells of a stratum, each with the numbers of its groups."""
+        for cell in np.unique(self.cells[self.strata == stratum]):
+            yield int(cell), np.unique(self.codes[self.cells == cell])
+
     @property
     def n_strata(self) -> int:
         return int(self.strata.max()) + 1
@@ -81,6 +90,7 @@ def pair(
     *,
     groups: ArrayLike | Sequence[Any] | None = None,
     domains: Sequence[Any] | None = None,
+    by_class: bool = False,
     metric: str = "accuracy",
 ) -> Pairs:
     """Check and pair the answers of two models.
@@ -88,7 +98,8 @@ def pair(
     `labels` (n,) are class numbers; `candidate` and `champion` are probabilities (n, classes) or
     predicted class numbers (n,). `groups` are what is independent (near-duplicates are one).
     `domains` become strata that weigh the same; one with fewer than `FEWEST_GROUPS` groups is
-    pooled with the largest.
+    pooled with the largest. With `by_class` each class of a stratum is a cell of its own: how many
+    examples of each there are was decided by whoever drew the test set, not by chance.
 
     Raises UserError for empty, NaN or mismatching input and for fewer than two groups: one group
     has no spread, and an interval without width would always promote.
@@ -97,12 +108,14 @@ def pair(
         raise ValueError(f"metric is one of {', '.join(METRICS)}, got {metric!r}")
     truth = _class_numbers(labels, "labels")
     codes = bootstrap.group_codes(groups, len(truth))
+    strata = _strata(domains, codes)
     made = Pairs(
         truth,
         _predicted(candidate, truth, "candidate"),
         _predicted(champion, truth, "champion"),
         codes,
-        _strata(domains, codes),
+        strata,
+        _cells(truth, codes, strata) if by_class else strata,
         METRICS[metric],
     )
     if codes.max() == 0:
@@ -129,6 +142,20 @@ def _strata(domains: Sequence[Any] | None, codes: Ints) -> Ints:
     return np.unique(
         np.where(np.isin(names, small), largest, names), return_inverse=True
     )[1].astype(np.int64)  # fmt: skip
+
+
+def _cells(truth: Ints, codes: Ints, strata: Ints) -> Ints:
+    """One per stratum and class, numbered; a stratum's classes with few groups share one. A group
+    counts where the first of its examples in the stratum does."""
+    pairs, where = np.unique(np.stack([strata, codes]), axis=1, return_inverse=True)
+    first = np.unique(where, return_index=True)[1]
+    label, stratum = truth[first], pairs[0]
+    for number in np.unique(stratum):
+        here = stratum == number
+        classes, counts = np.unique(label[here], return_counts=True)
+        label[here & np.isin(label, classes[counts < FEWEST_IN_CELL])] = -1
+    own = np.unique(np.stack([stratum, label]), axis=1, return_inverse=True)[1]
+    return np.asarray(own[where], dtype=np.int64)
 
 
 def _predicted(output: ArrayLike, truth: Ints, who: str) -> Ints:

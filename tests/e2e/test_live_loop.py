@@ -31,10 +31,11 @@ def test_field_photos_lead_to_a_better_champion_that_still_knows_the_lab(
          "data.images_per_class=80"],
     )  # fmt: skip
     assert found["drifted_after"] in {1, 2}
-    assert found["labels"] == 24
+    assert found["labels"] == 15
     assert found["decision"]["outcome"] == "promote"
     accuracy = found["accuracy"]
     assert accuracy["field_after"] >= accuracy["field_before"] + 0.25
+    assert found["promoted_draws"] >= 0.4  # with other labelled photos
     assert accuracy["lab_after"] >= accuracy["lab_before"] - 0.015
     assert found["same_after_rollback"] == found["asked_after_rollback"] == 20
 

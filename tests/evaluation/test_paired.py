@@ -96,20 +96,51 @@ def test_one_answer_per_group_is_the_mid_p_mcnemar_test(up: int, down: int) -> N
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
 def test_enumeration_agrees_with_exchanging_every_group(metric: str) -> None:
     rng = np.random.default_rng(3)
-    labels, domains = rng.integers(0, 3, 24), ["lab"] * 14 + ["field"] * 10
-    candidate, champion = rng.integers(0, 3, 24), rng.integers(0, 3, 24)
-    groups = np.repeat(np.arange(8), 3)
-    asked = {"groups": groups, "domains": domains, "metric": metric}
-    seen = interval(labels, candidate, champion, **asked)["difference"]
-    made = []
-    for swap in product([False, True], repeat=8):
-        exchanged = np.array(swap)[groups]
-        one = np.where(exchanged, champion, candidate), np.where(exchanged, candidate, champion)
-        made.append(paired_bootstrap(pair(labels, *one, **asked), replicates=2)["difference"])
-    larger, equal = np.array(made) > seen + 1e-9, np.isclose(made, seen)
-    found = sign_flip_test(pair(labels, candidate, champion, **asked))
+    labels, domains = np.repeat([0, 1, 0], [5, 5, 8]), np.repeat(["lab", "field"], [10, 8])
+    candidate, champion = rng.integers(0, 2, 18), rng.integers(0, 2, 18)
+    groups = np.concatenate([np.arange(10), np.array([10, 10, 11, 11, 12, 13, 14, 15])])
+    candidate = np.where(np.isin(groups, [0, 3, 6, 10, 13]), champion, candidate)
+    asked = {"groups": groups, "metric": metric, "domains": domains.tolist()}
+    pairs = pair(labels, candidate, champion, by_class=True, **asked)
+    assert len(np.unique(pairs.cells)) == 3
+
+    def in_standard_errors(one: np.ndarray, other: np.ndarray) -> float:
+        gain = interval(labels, one, other, **asked)["difference"]
+        variance = 0.0
+        for cell in (labels + 2 * (domains == "lab") == number for number in (0, 2, 3)):
+            right = (one == labels)[cell].astype(int) - (other == labels)[cell]
+            own = [groups[cell] == group for group in np.unique(groups[cell])]
+            residuals = [right[group].sum() - right.mean() * group.sum() for group in own]
+            size = (domains == domains[cell][0]).sum()
+            variance += (np.square(residuals).sum() + 0.25) / (2 * size) ** 2
+        return float(gain / np.sqrt(variance))
+
+    seen, made = in_standard_errors(candidate, champion), []
+    differing = np.unique(groups[candidate != champion])
+    for swap in product([False, True], repeat=len(differing)):
+        exchanged = np.isin(groups, differing[list(swap)])
+        made.append(in_standard_errors(np.where(exchanged, champion, candidate),
+                                       np.where(exchanged, candidate, champion)))  # fmt: skip
+    larger, equal = np.array(made) > seen + 1e-9, np.isclose(made, seen, rtol=0, atol=1e-9)
+    found = sign_flip_test(pairs)
     assert found["exact"]
     assert found["p_value"] == pytest.approx(larger.mean() + equal.mean() / 2)
+
+
+def test_what_differs_between_classes_is_no_doubt_about_the_gain() -> None:
+    labels = np.arange(15) % 3
+    champion, candidate = np.full(15, 2), labels.copy()
+    candidate[[0, 2]] = 1, 0  # one that it calls otherwise, and one that the champion had right
+    plain, by_class = (pair(labels, candidate, champion, by_class=how) for how in (False, True))
+    assert paired_bootstrap(by_class)["low"] > paired_bootstrap(plain)["low"]
+    assert sign_flip_test(by_class)["p_value"] < sign_flip_test(plain)["p_value"]
+
+
+def test_classes_of_a_few_examples_are_counted_together() -> None:
+    labels, candidate = np.repeat([0, 1, 2], [6, 4, 3]), np.zeros(13, dtype=int)
+    pairs = pair(labels, candidate, labels, by_class=True)
+    assert [pairs.cells[labels == label].tolist() for label in (1, 2)] == [[0] * 4, [0] * 3]
+    assert set(pairs.cells[labels == 0]) == {1}
 
 
 def test_drawing_agrees_with_enumeration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .simulation import FIELD, Domains, promoted, reasons
+from .simulation import FIELD, LAB, LEANING, LEANING_FIELD, Domains, promoted, reasons
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,26 @@ def test_the_same_model_with_another_seed_is_hardly_ever_promoted(domains: Domai
     assert promoted(domains, times=200) <= 0.05
 
 
+@pytest.mark.parametrize("other", [LEANING[::-1], 0.34], ids=["another class", "anywhere"])
+def test_to_be_as_wrong_in_another_way_is_no_gain(other: Any) -> None:
+    domains = {"lab": LAB, "field": (15, LEANING, other)}
+    assert promoted(domains, times=100, lab_shared=1.0) <= 0.05
+
+
 @pytest.mark.parametrize(
     ("domains", "errors"),
     [
+        (LEANING_FIELD, {"lab_shared": 1.0}),
         (FIELD, {"shared": 0.5, "lab_shared": 1.0}),
         ({"lab": (200, 0.75, 0.9)}, {"shared": 0.25}),
         ({"lab": (30, 0.5, 0.95)}, {}),
     ],
-    ids=["field 34 to 83 % of 15 rows", "75 to 90 % of 200 rows", "50 to 95 % of 30 rows"],
+    ids=[
+        "field: one class for all to 80 % of 15 rows",
+        "field 34 to 83 % of 15 rows",
+        "75 to 90 % of 200 rows",
+        "50 to 95 % of 30 rows",
+    ],
 )
 def test_a_truly_better_model_is_promoted(domains: Domains, errors: dict[str, Any]) -> None:
     assert promoted(domains, times=100, **errors) >= 0.8

@@ -91,6 +91,18 @@ def test_drift_is_seen_at_the_second_window_with_the_evidence_of_both(
     assert not after["drifted"] and not (tmp_path / "window.parquet").exists()
 
 
+@pytest.mark.e2e
+def test_of_fifty_calm_windows_hardly_any_is_shifted_and_nothing_is_retrained(
+    log: Log, tmp_path: Path
+) -> None:
+    for _ in range(50):
+        log.append()
+    found = check(tmp_path, options=OPTIONS | {"permutations": 1000})
+    assert len(found["windows"]) == 50
+    assert sum(w["shifted"] for w in found["windows"]) <= 0.05 * 50
+    assert not found["drifted"] and not found["permission"]["allowed"]
+
+
 def test_the_report_is_one_page_that_needs_nothing_else(log: Log, tmp_path: Path) -> None:
     log.append()
     check(tmp_path)
