@@ -2,7 +2,8 @@
 
 `root` is a folder with `speech/index.jsonl` (file, label, speaker) and `sign/index.jsonl` (file,
 label, source, optionally signer), a table with the columns path and label (optionally speaker,
-motion, signer), or a folder of class folders. All that a speaker said is on one side of a split.
+motion, signer, lexicon), or a folder of class folders. All that a speaker said is on one side of a
+split.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from regraft.data.readers import (
 from regraft.data.sign_lexicon import INDEX, ListedSign, listed_signs
 from regraft.data.synthetic_words import synthetic_words
 from regraft.data.tables import listing_of, raw_table
+from regraft.errors import UserError
 from regraft.progress import note
 
-COLUMNS = ("speaker", "motion", "signer")
-"""Columns of the manifest that only recordings have; each may be ''."""
+COLUMNS = ("speaker", "motion", "signer", "lexicon")
+"""Columns of the manifest that only recordings have; each may be ''. `lexicon` is the folder of
+signs that a motion was taken from, `unlabelled_motions` are others in it."""
 
 
 def list_recordings(
@@ -88,15 +91,23 @@ def _with_speakers(listing: pd.DataFrame) -> pd.DataFrame:
 
 def _with_own_motions(listing: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Paths of motions from where the table is; a row whose motion cannot be used has a reason."""
-    given = listing["motion"].fillna("").astype(str)
-    paths = [str((folder / value).resolve()) if value else "" for value in given]
+    paths = _beside(listing["motion"], folder)
     problems = {path: _problem(Path(path)) for path in set(paths) - {""}}
     found = listing.assign(motion=paths)
+    if "lexicon" in found:
+        found["lexicon"] = _beside(found["lexicon"], folder)
+        unlabelled_motions(found)  # refuses now what would stop the training
     for row, path in enumerate(paths):
         reason, detail = problems.get(path, ("", ""))
         if reason and not found["reason"].iat[row]:
             found.loc[found.index[row], ["reason", "detail"]] = [f"motion_{reason}", detail]
     return found
+
+
+def _beside(values: pd.Series, folder: Path) -> list[str]:
+    """Paths that are given from a folder, whole; '' where there is none."""
+    given = values.fillna("").astype(str)
+    return [str((folder / value).resolve()) if value else "" for value in given]
 
 
 def _paired(listing: pd.DataFrame, folder: Path, source: str) -> pd.DataFrame:
@@ -109,7 +120,8 @@ def _paired(listing: pd.DataFrame, folder: Path, source: str) -> pd.DataFrame:
         chosen = own[turn % len(own)] if own else None
         motions.append(str(chosen.path) if chosen else "")
         signers.append(chosen.signer if chosen else "")
-    return listing.assign(motion=motions, signer=signers)
+    lexicons = [str(folder.resolve()) if motion else "" for motion in motions]
+    return listing.assign(motion=motions, signer=signers, lexicon=lexicons)
 
 
 def _signs_of(words: set[str], folder: Path, source: str) -> dict[str, list[ListedSign]]:
@@ -125,9 +137,7 @@ def _signs_of(words: set[str], folder: Path, source: str) -> dict[str, list[List
         sorted(by_source), key=lambda name: (_words_of(by_source[name]), len(by_source[name]))
     )
     problems = {sign.path: _problem(sign.path)[0] for sign in by_source[chosen]}
-    bad = [f"{path.name} ({reason})" for path, reason in problems.items() if reason]
-    if bad:
-        note(f"{len(bad)} of {len(problems)} signs cannot be used: {', '.join(bad[:5])}")
+    _say_unusable(problems)
     found: dict[str, list[ListedSign]] = defaultdict(list)
     for sign in by_source[chosen]:
         if not problems[sign.path]:
@@ -137,6 +147,41 @@ def _signs_of(words: set[str], folder: Path, source: str) -> dict[str, list[List
 
 def _words_of(signs: list[ListedSign]) -> int:
     return len({sign.label for sign in signs})
+
+
+def unlabelled_motions(rows: pd.DataFrame) -> list[Path]:
+    """Of the lexicons of these rows of a manifest, the motions that can be used and come from other
+    sources than the rows' own: other sign languages and signers, to learn motion from, not words.
+    Nothing of a source that one of the rows' motions is from is among them, whatever it signs.
+
+    Raises UserError for a motion that its lexicon does not list: its source is not known.
+    """
+    if "lexicon" not in rows:
+        return []
+    paired = rows[(rows["motion"].fillna("") != "") & (rows["lexicon"].fillna("") != "")]
+    found: list[Path] = []
+    for folder, own in paired.groupby("lexicon")["motion"]:
+        signs = {sign.path.resolve(): sign for sign in listed_signs(Path(str(folder)), [])}
+        motions = {Path(path).resolve() for path in own}
+        if motions - signs.keys():
+            raise UserError(
+                "a motion is not in its lexicon",
+                where=f"{folder}/{INDEX}",
+                got=str(min(motions - signs.keys())),
+                expected="every motion of a row that names this lexicon, to know its source",
+                fix="list it there, or leave the cell of the column lexicon empty",
+            )
+        served = {signs[path].source for path in motions}
+        found += [sign.path for sign in signs.values() if sign.source not in served]
+    problems = {path: _problem(path)[0] for path in found}
+    _say_unusable(problems)
+    return [path for path in found if not problems[path]]
+
+
+def _say_unusable(problems: dict[Path, str]) -> None:
+    bad = [f"{path.name} ({reason})" for path, reason in problems.items() if reason]
+    if bad:
+        note(f"{len(bad)} of {len(problems)} signs cannot be used: {', '.join(bad[:5])}")
 
 
 def _problem(path: Path) -> tuple[str, str]:
@@ -159,6 +204,6 @@ def _with_voices(listing: pd.DataFrame, voices: int, store: Path, domain: str) -
         group=rows["speaker"],
         domain=domain,
         split="train",
-        **dict.fromkeys(("reason", "detail", "motion", "signer"), ""),
+        **dict.fromkeys(("reason", "detail", *COLUMNS[1:]), ""),
     )
     return pd.concat([listing.assign(split=""), rows], ignore_index=True)

@@ -1,7 +1,8 @@
 """Where recordings of words are paired with motions: the model learns to sign what it hears.
 
-A motion decoder is pre-trained on the motions of training examples without their words, then
-bridged to the words. Of each word every fourth motion is kept for the test, whoever said the word.
+A motion decoder is pre-trained without words, on the motions of training examples and on those of
+all other sources that the data hold, then bridged to the words. Of each word every fourth motion is
+kept for the test, whoever said the word.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ def motions_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 def write(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> None:
     """Write the signer into a model folder: of the motions that training examples are paired with
-    and that are not held out. `features` is not needed. Fewer than two words with a sign are none.
+    and that are not held out, after those of other sources (`data.recordings.unlabelled_motions`).
+    `features` is not needed. Fewer than two words with a sign are none.
     """
     import json
 
+    from regraft.data.recordings import unlabelled_motions
     from regraft.tasks.signer import Signer
     from regraft.training.motion_pretraining import pretrain_motion
     from regraft.training.sign_bridge import fit_bridge
@@ -61,12 +64,17 @@ def write(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> Non
         note(f"{len(signed)} words have a motion to learn from: no signer is made")
         return
     signs = [read_sign(Path(path)) for path in pairs["motion"]]
-    decoder = pretrain_motion(signs, steps=_PRETRAINING_STEPS, seed=seed)
+    others = [read_sign(path) for path in unlabelled_motions(rows)]
+    note(f"the motion decoder learns from {len(signs)} signs and {len(others)} of other sources")
+    decoder = pretrain_motion([*signs, *others], steps=_PRETRAINING_STEPS, seed=seed)
     numbers = np.array([signed.index(label) for label in pairs["label"]])
     bridge = fit_bridge(decoder, signs, numbers, steps=_STEPS, seed=seed)
-    Signer(_of_all_words(bridge, words, signed), words, frozenset(set(words) - set(signed))).save(
-        folder
-    )
+    Signer(
+        _of_all_words(bridge, words, signed),
+        words,
+        frozenset(set(words) - set(signed)),
+        {"own": len(signs), "of_other_sources": len(others)},
+    ).save(folder)
 
 
 def _of_all_words(bridge: Any, words: list[str], signed: list[str]) -> Any:
@@ -116,6 +124,7 @@ def measure(predictor: Any, test: pd.DataFrame, logits: np.ndarray, *, seed: int
         learned=[read_sign(Path(path)) for path in learned["motion"]],
         learned_words=np.array([words.index(label) for label in learned["label"]]),
     ) | {"milliseconds_per_word": round(each, 2), "held_out_signs": len(real)}
+    figures["signing"]["pretraining_motions"] = signer.pretraining_motions
     figures["pictures"] = [
         {
             "word": words[number],

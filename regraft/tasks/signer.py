@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,14 @@ _WEIGHTS, _CARD = "signer.safetensors", "signer.json"
 @dataclass(frozen=True)
 class Signer:
     """A bridge, and the words of its scores. `unsigned` words have no sign: the others' scores
-    decide what is shown for them, so nothing is."""
+    decide what is shown for them, so nothing is. `pretraining_motions` says on how many motions the
+    decoder was pre-trained: "own" ones of the words' source, and "of_other_sources"; a signer of an
+    earlier version does not know."""
 
     bridge: SignBridge
     words: list[str]
     unsigned: frozenset[str] = frozenset()
+    pretraining_motions: dict[str, int] = field(default_factory=dict)
 
     def signs(self, scores: np.ndarray) -> list[np.ndarray | None]:
         """The sign (frames, SIGN_DIM) of each row of scores (n, words); None where the
@@ -60,7 +63,11 @@ class Signer:
         """Write into a model folder."""
         state = {name: value.contiguous() for name, value in self.bridge.state_dict().items()}
         save_file(state, folder / _WEIGHTS)
-        card = {"words": self.words, "unsigned": sorted(self.unsigned)}
+        card = {
+            "words": self.words,
+            "unsigned": sorted(self.unsigned),
+            "pretraining_motions": self.pretraining_motions,
+        }
         (folder / _CARD).write_text(json.dumps(card, indent=2), encoding="utf-8")
 
     @staticmethod
@@ -72,7 +79,8 @@ class Signer:
         state = load_file(folder / _WEIGHTS)
         bridge = SignBridge(MotionAutoencoder(), torch.zeros_like(state["values"]))
         bridge.load_state_dict(state)
-        return Signer(bridge.eval(), card["words"], frozenset(card["unsigned"]))
+        motions = card.get("pretraining_motions", {})
+        return Signer(bridge.eval(), card["words"], frozenset(card["unsigned"]), motions)
 
 
 def _file(sign: np.ndarray) -> str:

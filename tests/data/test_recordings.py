@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from regraft.data.examples.number_signs import FPS, drawn_signer, number_sign
-from regraft.data.recordings import list_recordings
+from regraft.data.recordings import list_recordings, unlabelled_motions
 from regraft.errors import UserError
 
 SPEAKERS = ("ann", "bob")
@@ -107,6 +107,36 @@ def test_a_motion_that_cannot_be_used_is_left_out_of_pairs_and_named_in_a_table(
     (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = listed(root / "pairs.jsonl")
     assert table["reason"].tolist() == [f"motion_{reason}", ""]
+
+
+def test_motions_of_other_sources_are_unlabelled_and_none_of_the_paired_one_is(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = [("1", "x", joints()), ("2", "x", joints()), ("a", "x", joints())]
+    others = [("1", "y", joints(seed=1)), ("b", "z", joints()), ("c", "z", without_hands(joints()))]
+    write_signs(root / "sign", own + others)
+    rows = listed(root)
+    assert set(rows["lexicon"]) == {str(root / "sign")}
+    assert [path.stem for path in unlabelled_motions(rows)] == ["3", "4"]
+    assert "5.npz (no_hands)" in capsys.readouterr().err
+    one = rows[rows["label"] == "1"]  # of a word alone: the whole source is still left out
+    assert [path.stem for path in unlabelled_motions(one)] == ["3", "4"]
+    assert unlabelled_motions(rows.drop(columns="lexicon")) == []
+    assert unlabelled_motions(rows.assign(lexicon="")) == []
+
+
+def test_a_table_may_name_the_lexicon_of_its_motions_which_has_to_list_them(root: Path) -> None:
+    write_signs(root / "sign", [("1", "x", joints()), ("1", "y", joints(seed=1))])
+    np.savez(root / "mine.npz", joints=joints(seed=2), fps=FPS)
+
+    def with_motion(motion: str) -> pd.DataFrame:
+        row = {"path": "speech/1_ann_0.wav", "label": "1", "motion": motion, "lexicon": "sign"}
+        (root / "pairs.jsonl").write_text(json.dumps(row) + "\n")
+        return listed(root / "pairs.jsonl")
+
+    assert [path.stem for path in unlabelled_motions(with_motion("sign/0.npz"))] == ["1"]
+    with pytest.raises(UserError, match="a motion is not in its lexicon"):
+        with_motion("mine.npz")
 
 
 def test_synthetic_voices_train_and_never_test(root: Path) -> None:

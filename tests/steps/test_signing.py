@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from regraft.backbones.motion_autoencoder import MotionAutoencoder
 from regraft.data.examples.number_signs import FPS, drawn_signer, number_sign
 from regraft.steps import signing
 from regraft.tasks.signer import Signer
@@ -69,8 +70,38 @@ def test_a_signer_is_written_and_judged_by_signs_it_has_not_seen(
     assert found["signing"]["held_out_signs"] == 4
     assert found["signing"]["ceiling"] == 1 and found["signing"]["back_recognition"] >= 0.5
     assert found["signing"]["dtw_mje"] < found["signing"]["dtw_mje_still"]
+    assert found["signing"]["pretraining_motions"] == {"own": 10, "of_other_sources": 0}
     assert found["speakers"]["plain"] == 1
     assert [picture["word"] for picture in found["pictures"]] == WORDS
+
+
+def test_the_decoder_is_pretrained_on_motions_of_other_sources_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = manifest(tmp_path / "motions").assign(lexicon=str(tmp_path / "motions"))
+    sources = {Path(path).name: "served" for path in rows["motion"]}
+    rng = np.random.default_rng(1)
+    for number in range(3):
+        sources[f"other_{number}.npz"] = "other"
+        motion = number_sign("7", drawn_signer(rng), rng)
+        np.savez(tmp_path / "motions" / f"other_{number}.npz", joints=motion, fps=FPS)
+    listed = [{"file": f, "label": f[0], "source": source} for f, source in sources.items()]
+    index = tmp_path / "motions" / "index.jsonl"
+    index.write_text("".join(json.dumps(row) + "\n" for row in listed))
+    (tmp_path / "model.json").write_text(json.dumps({"classes": WORDS}))
+    seen: list[int] = []
+
+    def pretrain(signs: list[np.ndarray], *, steps: int, seed: int) -> MotionAutoencoder:
+        seen.append(len(signs))
+        return MotionAutoencoder().eval()
+
+    monkeypatch.setattr("regraft.training.motion_pretraining.pretrain_motion", pretrain)
+    monkeypatch.setattr(signing, "_STEPS", 1)
+    signing.write(rows, tmp_path, tmp_path, seed=0)
+    signer = Signer.load(tmp_path)
+    assert signer is not None
+    assert signer.pretraining_motions == {"own": 10, "of_other_sources": 3}
+    assert seen == [13]
 
 
 def test_one_word_with_a_motion_is_no_signer_and_it_is_said(
