@@ -53,6 +53,11 @@ def normalised_hand(joints: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, 1).reshape(len(whole), SIGN_DIM)
 
 
+def hand_of(sign: np.ndarray) -> np.ndarray:
+    """The joints (frames, 21, 3) relative to the wrist of a sign (frames, SIGN_DIM)."""
+    return sign[:, : HAND_JOINTS * 3].reshape(len(sign), HAND_JOINTS, 3)
+
+
 def positions(sign: np.ndarray) -> np.ndarray:
     """Joints (frames, 21, 3) in palm lengths of a normalised sign (frames, SIGN_DIM)."""
     joints = sign.reshape(len(sign), HAND_JOINTS + 1, 3)

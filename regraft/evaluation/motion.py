@@ -11,40 +11,12 @@ import numpy as np
 
 from regraft.backbones.heads.linear import LinearHead
 from regraft.backbones.heads.ridge import ridge_head
+from regraft.data.alignment import aligned_frames, joint_distances
 from regraft.data.skeleton import HAND_BONES, HAND_JOINTS, resampled
 
 _PCK_RADIUS = 0.2
 _PHASES = 8
 _LEAST_DEVIATION = 0.05
-
-
-def joint_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Mean distance over the joints of every pair of frames, (frames of first, of second)."""
-    apart = first[:, None] - second[None]
-    return np.asarray(np.sqrt((apart**2).sum(-1)).mean(-1))
-
-
-def aligned_frames(costs: np.ndarray) -> np.ndarray:
-    """Pairs of frames (steps, 2) of the cheapest monotonous alignment of `costs` (n, m): dynamic
-    time warping (Sakoe and Chiba, 1978) with unweighted steps.
-
-    >>> aligned_frames(np.array([[0.0, 1.0, 9.0], [9.0, 0.0, 0.0]])).tolist()
-    [[0, 0], [1, 1], [1, 2]]
-    """
-    n, m = costs.shape
-    total = np.full((n + 1, m + 1), np.inf)
-    total[0, 0] = 0
-    for i in range(1, n + 1):
-        from_above = np.minimum(total[i - 1, :-1], total[i - 1, 1:]) + costs[i - 1]
-        row = total[i]
-        for j in range(1, m + 1):
-            row[j] = min(from_above[j - 1], row[j - 1] + costs[i - 1, j - 1])
-    i, j, path = n, m, []
-    while i > 0 and j > 0:
-        path.append((i - 1, j - 1))
-        steps = ((i - 1, j - 1), (i - 1, j), (i, j - 1))
-        i, j = min(steps, key=lambda step: total[step])
-    return np.array(path[::-1])
 
 
 def dtw_mje(generated: np.ndarray, real: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regraft.data.sign_lexicon import FPS
-from regraft.data.skeleton import HAND_JOINTS
+from regraft.data.skeleton import hand_of
 from regraft.evaluation import motion as measures
 
 _MOST_COUPLES = 8  # per word
@@ -82,11 +82,6 @@ def motion_errors(
         "bone_instability": float(np.mean([measures.bone_instability(x) for x in made])),
         "bone_instability_real": float(np.mean([measures.bone_instability(x) for x in real])),
     }
-
-
-def hand_of(sign: np.ndarray) -> np.ndarray:
-    """The joints (frames, 21, 3) relative to the wrist of a sign (frames, SIGN_DIM)."""
-    return sign[:, : HAND_JOINTS * 3].reshape(len(sign), HAND_JOINTS, 3)
 
 
 def speaker_figures(logits: np.ndarray, labels: np.ndarray, speakers: ArrayLike) -> dict[str, Any]:

@@ -46,22 +46,27 @@ def pretrain_motion(
         wanted = varied(everything[chosen], rng)
         noisy = wanted + _NOISE * torch.from_numpy(rng.normal(size=wanted.shape)).float()
         memory = autoencoder.encode(noisy, _hidden(batch, rng))
-        loss = motion_loss(autoencoder, memory, wanted, frames[chosen])
-        take_step(loss, optimiser, schedule)
+        found = autoencoder.decode(memory), autoencoder.frames(memory)
+        take_step(motion_loss(*found, wanted, frames[chosen]), optimiser, schedule)
     return autoencoder.eval()
 
 
 def motion_loss(
-    autoencoder: MotionAutoencoder, memory: torch.Tensor, wanted: torch.Tensor, frames: torch.Tensor
+    found: torch.Tensor, found_frames: torch.Tensor, wanted: torch.Tensor, frames: torch.Tensor
 ) -> torch.Tensor:
-    """Absolute errors of joints, of their velocities, of bone lengths, and of the log of the number
-    of frames: what the decoder makes of `memory` against `wanted` (n, PHASES, SIGN_DIM)."""
-    found = autoencoder.decode(memory)
-    joints = (found - wanted).abs().mean()
-    speed = (found.diff(dim=1) - wanted.diff(dim=1)).abs().mean()
+    """Distances of joints, of their velocities, absolute errors of bone lengths and of the log of
+    the number of frames: `found` and `found_frames` against `wanted` (n, PHASES, SIGN_DIM) and
+    `frames` (n,)."""
+    joints = _distance(found, wanted)
+    speed = _distance(found.diff(dim=1), wanted.diff(dim=1))
     bones = (_bones(found) - _bones(wanted)).abs().mean()
-    length = (autoencoder.frames(memory).log() - frames.log()).abs().mean()
+    length = (found_frames.log() - frames.log()).abs().mean()
     return joints + speed + _BONE_WEIGHT * bones + _LENGTH_WEIGHT * length
+
+
+def _distance(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    apart = (found - wanted).unflatten(2, (HAND_JOINTS + 1, 3))
+    return torch.linalg.vector_norm(apart + 1e-8, dim=-1).mean()
 
 
 def schedule_of(

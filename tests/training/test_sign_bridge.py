@@ -54,7 +54,7 @@ def test_a_pretrained_decoder_beats_one_from_scratch_with_the_same_steps() -> No
     wanted = at_phases(signs(3, 1)[0])
     errors = []
     for first, known in ((pretrained(), True), (MotionAutoencoder(), False)):
-        bridge = fit_bridge(first, given, words, pretrained=known, steps=30, batch=12)
+        bridge = fit_bridge(first, given, words, pretrained=known, steps=30)
         errors.append(error(bridge.autoencoder, bridge.values.detach(), wanted))
     assert errors[0] < 0.8 * errors[1]
 
