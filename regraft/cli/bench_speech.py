@@ -50,10 +50,14 @@ def speech_to_sign(
     the seeds. Rows of signs first pre-train a motion decoder on the other sources of signs.
     Features are kept in --out: remove it to compute them again.
     """
-    from regraft.bench.speech.table import measure_speech
+    from regraft.bench.speech.table import measure_speech, signs_markdown
     from regraft.cli.tables import bench_table
 
     rows = measure_speech(
         data=data, weights=weights, encoder=encoder, out=Path(out), patterns=cells, seeds=seeds
     )
-    click.echo(json.dumps(rows, indent=2) if as_json else bench_table(rows))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    click.echo(bench_table(rows))
+    click.echo(signs_markdown(rows))

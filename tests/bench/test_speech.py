@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from regraft.backbones.audio_encoder import load_audio_encoder
 from regraft.bench.speech.recordings import Recordings, listed
-from regraft.bench.speech.signs import read_signs, sign_cells, sign_rows, sources_of_words
+from regraft.bench.speech.signs import gains, read_signs, sign_cells, sign_rows, sources_of_words
 from regraft.bench.speech.words import Words
 from regraft.cli.main import cli
 from regraft.data.skeleton import HAND_JOINTS, JOINTS, RIGHT_HAND
@@ -129,13 +129,30 @@ def test_signs_of_spoken_words_are_recognised_and_a_still_figure_is_not(tmp_path
     assert sources_of_words(signs) == ["north", "south"]
     train, test = signs.split("north", seed=0)
     assert not set(train) & set(test) and set(signs.sources[train]) == {"north"}
-    cell = sign_cells(["south"])[0]
-    assert cell.options["pretrained"]
+    cells = sign_cells(["south"])[:2]
+    assert [cell.options["pretrained"] for cell in cells] == [True, False]
     encoder = load_audio_encoder(str(tiny_encoder(tmp_path / "encoder")))
     words = Words(recordings, encoder, tmp_path)
-    row = sign_rows([cell], words, signs, 1, pretraining_steps=150, steps=100)[0]
+    row, scratch, gain = sign_rows(cells, words, signs, 1, pretraining_steps=100)
     figures = row["figures"]
     assert figures["ceiling"] == 1 and figures["still_back_recognition"] == 0.1
     # The synthetic voices say words and not tones: half of these are heard wrongly.
     assert row["mean"] > 2 * figures["still_back_recognition"]
     assert figures["milliseconds_per_word"] < 1_000
+    assert figures["share_of_ceiling"] == pytest.approx(row["mean"], abs=1e-4)
+    assert gain["mean"] == pytest.approx(row["mean"] - scratch["mean"])
+
+
+def test_gains_are_paired_differences_of_all_sources_and_seeds() -> None:
+    cells = sign_cells(["north", "south"])
+    values = {
+        (source, pretrained): [level + (0.1 if pretrained else 0.0) + seed for seed in range(2)]
+        for source, level in (("north", 0.2), ("south", 0.6))
+        for pretrained in (True, False)
+    }
+    rows = [
+        {"values": values[cell.options["source"], cell.options["pretrained"]]} for cell in cells
+    ]
+    found = gains(cells, rows)
+    assert len(found) == 4 and all(np.allclose(row["values"], [0.1] * 4) for row in found)
+    assert gains(cells[:1], rows[:1]) == []  # nothing to compare with

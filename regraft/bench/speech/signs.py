@@ -26,7 +26,8 @@ DECODERS = ("pre-trained", "from scratch")
 
 _TEST_SIGNS = 4
 _PRETRAINING_STEPS = 1000
-_STEPS = 400
+STEPS = (100, 400)
+"""Of bridging: little training, and as much as the pipeline's."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,22 @@ def sources_of_words(signs: Signs) -> list[str]:
 
 
 def sign_cells(sources: Sequence[str]) -> list[Cell]:
-    """One cell per source of signs, number of pairs and decoder."""
+    """One cell per source of signs, number of pairs, steps of bridging and decoder."""
     return [
         Cell(
-            f"signs {source} {pairs} / {decoder} decoder",
+            f"signs {source} {pairs} / {decoder} decoder, {steps} steps",
             {},
             metric="back_recognition",
-            options={"source": source, "pairs": pairs, "pretrained": decoder == DECODERS[0]},
+            options={
+                "source": source,
+                "pairs": pairs,
+                "steps": steps,
+                "pretrained": decoder == DECODERS[0],
+            },
         )
         for source in sources
         for pairs in PAIRS
+        for steps in STEPS
         for decoder in DECODERS
     ]
 
@@ -97,8 +104,8 @@ def sign_cells(sources: Sequence[str]) -> list[Cell]:
 class SignBench:
     """Measures cells; what they share (heads, pre-trained decoders) is computed once."""
 
-    def __init__(self, words: Words, signs: Signs, *, pretraining_steps: int, steps: int) -> None:
-        self.words, self.signs, self.steps = words, signs, steps
+    def __init__(self, words: Words, signs: Signs, *, pretraining_steps: int) -> None:
+        self.words, self.signs = words, signs
         self.pretraining_steps = pretraining_steps
         self._pretrained = cache(self._pretrain)
         self._scores = cache(self._score)
@@ -111,7 +118,9 @@ class SignBench:
         means = {name: round(float(np.mean([one[name] for one in further])), 4) for name in names}
         return row_of(cell, measured) | {"figures": means}
 
-    def _measured(self, source: str, pairs: int, pretrained: bool, seed: int) -> dict[str, Any]:
+    def _measured(
+        self, source: str, pairs: int, steps: int, pretrained: bool, seed: int
+    ) -> dict[str, Any]:
         from regraft.backbones.motion_autoencoder import MotionAutoencoder
         from regraft.training.sign_bridge import fit_bridge
 
@@ -125,7 +134,7 @@ class SignBench:
             [self.signs.signs[i] for i in chosen],
             _numbers(self.signs.labels[chosen], classes),
             pretrained=pretrained,
-            steps=self.steps,
+            steps=steps,
             seed=seed,
         )
         seconds = time.process_time() - start
@@ -159,11 +168,12 @@ class SignBench:
                 strict=False,
             )
         ]
-        real = [signs[i] for i in test]
+        ceiling = judge.accuracy([signs[i] for i in test], _numbers(labels[test], classes))
         return {
             "back_recognition": float(np.mean(by_speaker)),
             "groups": len(made),
-            "ceiling": judge.accuracy(real, _numbers(labels[test], classes)),
+            "ceiling": ceiling,
+            "share_of_ceiling": float(np.mean(by_speaker)) / ceiling,
             "still_back_recognition": judge.accuracy(
                 [still] * len(classes), np.arange(len(classes))
             ),
@@ -206,12 +216,34 @@ def sign_rows(
     seeds: int,
     *,
     pretraining_steps: int = _PRETRAINING_STEPS,
-    steps: int = _STEPS,
 ) -> list[dict[str, Any]]:
-    """The rows of these cells."""
-    bench = SignBench(words, signs, pretraining_steps=pretraining_steps, steps=steps)
+    """The rows of these cells, and those of `gains`."""
+    bench = SignBench(words, signs, pretraining_steps=pretraining_steps)
     words.prepare()
-    return [bench.row(cell, seeds) for cell in cells]
+    rows = [bench.row(cell, seeds) for cell in cells]
+    return rows + gains(cells, rows)
+
+
+def gains(cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What pre-training adds to back-recognition: a row per number of pairs and steps. Its values
+    are the differences of two rows that agree in all but the decoder, for every source and seed:
+    the same pairs, test signs and recordings. The interval is over these."""
+    values: dict[tuple[int, int, str], dict[bool, list[float]]] = {}
+    for cell, row in zip(cells, rows, strict=True):
+        pairs, steps, source = (cell.options[name] for name in ("pairs", "steps", "source"))
+        values.setdefault((pairs, steps, source), {})[cell.options["pretrained"]] = row["values"]
+    found: dict[tuple[int, int], list[float]] = {}
+    for (pairs, steps, _), one in values.items():
+        if len(one) == len(DECODERS):
+            apart = np.subtract(one[True], one[False]).tolist()
+            found.setdefault((pairs, steps), []).extend(apart)
+    return [
+        row_of(
+            Cell(f"signs {pairs} / gain by pre-training, {steps} steps", {}, metric="gain"),
+            [{"figures": {"gain": value}, "cpu": {}} for value in differences],
+        )
+        for (pairs, steps), differences in sorted(found.items())
+    ]
 
 
 def _numbers(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:

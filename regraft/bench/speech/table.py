@@ -46,5 +46,31 @@ def measure_speech(
         signing = [cell for cell in cells if "pairs" in cell.options]
         if signing:
             rows += sign_rows(signing, words, signs, seeds)
-        atomic_write(out / "table.md", lambda path: path.write_text(markdown(rows) + "\n"))
+        text = f"{markdown(rows)}\n\n{signs_markdown(rows)}\n"
+        atomic_write(out / "table.md", lambda path: path.write_text(text))
     return rows
+
+
+def signs_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """A table of what the rows of signs say beside back-recognition; '' without such rows.
+
+    >>> figures = {"share_of_ceiling": 0.9, "ceiling": 1.0, "still_back_recognition": 0.1,
+    ...            "dtw_mje": 0.15, "dtw_mje_ratio": 0.5, "pck": 0.8}
+    >>> print(signs_markdown([{"cell": "a", "figures": figures}, {"cell": "words"}]))
+    | cell | of the ceiling | ceiling | floor | DTW-MJE | in the mean pose's | PCK |
+    |---|---|---|---|---|---|---|
+    | a | 90.0 % | 100.0 % | 10.0 % | 0.150 | 0.500 | 80.0 % |
+    """
+    signs = [row for row in rows if "figures" in row]
+    if not signs:
+        return ""
+    heads = ["cell", "of the ceiling", "ceiling", "floor", "DTW-MJE", "in the mean pose's", "PCK"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in signs:
+        found = row["figures"]
+        shares = ("share_of_ceiling", "ceiling", "still_back_recognition")
+        parts = [f"{100 * found[name]:.1f} %" for name in shares]
+        parts += [f"{found[name]:.3f}" for name in ("dtw_mje", "dtw_mje_ratio")]
+        parts.append(f"{100 * found['pck']:.1f} %")
+        lines.append(f"| {row['cell']} | {' | '.join(parts)} |")
+    return "\n".join(lines)
