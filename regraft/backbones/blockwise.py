@@ -77,6 +77,10 @@ class BlockwiseEncoder(nn.Module):
     def takes_image_size(self, size: int) -> bool:
         """Whether the network computes on square images of this side."""
 
+    def modality_of(self, index: int) -> str:
+        """Which of several inputs this block reads; empty where there is one."""
+        return ""
+
     def with_encoders(self, change: Callable[[Any], Any]) -> Self | None:
         """The same of its encoders after a `change`; None for what is not made of encoders."""
         return None

@@ -192,7 +192,7 @@ class Encoder(BlockwiseEncoder):
         self.eval()
         try:
             found = self(torch.zeros(1, 3, size, size, device=self.device))
-        except (AssertionError, RuntimeError):  # what networks raise where shapes do not fit
+        except (AssertionError, RuntimeError, ValueError):  # raised where shapes do not fit
             return False
         finally:
             self.train(was_training)

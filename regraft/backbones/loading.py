@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regraft.backbones.preprocessing import Preprocessing, infer_preprocessing, of_timm
+from regraft.backbones.transformers_vision import (
+    ARCHITECTURE,
+    is_transformers_name,
+    load_vision,
+)
 from regraft.errors import UserError
 from regraft.progress import note
 
@@ -74,6 +79,8 @@ def load_pretrained(
     arguments = _regularisation(drop_path, dropout) | (model_args or {})
     if name == "starter":
         found = _from_folder(sorted(STARTERS.glob("*/model.safetensors"))[0], "", arguments)
+    elif not factory and is_transformers_name(name):
+        found = _from_transformers(name, weights, arguments)
     elif weights == "random":
         model = build(name, arguments)
         found = (_spec(name, of_timm(_registered(model)), arguments, "random"), model)
@@ -146,7 +153,7 @@ def _refuse_unknown(name: str) -> None:
             "unknown backbone",
             where="backbone.name",
             got=name,
-            expected="`starter` or a timm model name"
+            expected="`starter`, a timm model name, or a folder or hub name of transformers"
             + (f", e.g. {', '.join(near)}" if near else ""),
             fix="a network that timm does not know is brought by backbone.factory",
         )
@@ -264,6 +271,20 @@ def _from_folder(
     load_state(model, state, str(path))
     origin = "starter" if path.is_relative_to(STARTERS) else path.name
     return _spec(architecture, of_timm(config["pretrained_cfg"]), arguments, origin), model
+
+
+def _from_transformers(
+    name: str, weights: str, arguments: dict[str, Any]
+) -> tuple[BackboneSpec, nn.Module]:
+    if weights or arguments:
+        raise UserError(
+            "an image encoder of transformers has its own weights and arguments",
+            where="backbone.weights, backbone.model_args, backbone.drop_path or backbone.dropout",
+            got=", ".join(map(str, filter(None, (weights, arguments)))),
+            fix="leave them out, or take the network by its timm name",
+        )
+    config, preprocessing, model, origin = load_vision(name)
+    return _spec(ARCHITECTURE, preprocessing, {"config": config}, origin), model
 
 
 def _from_hub(name: str, arguments: dict[str, Any]) -> tuple[BackboneSpec, nn.Module]:

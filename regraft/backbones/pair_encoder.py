@@ -138,11 +138,12 @@ class PairEncoder(BlockwiseEncoder):
     ) -> None:
         """As of every encoder, and a locked modality stays frozen whatever a plan says (Zhai et
         al., "LiT", CVPR 2022)."""
-        if self.spec.locked:
-            locked = f"{self.spec.locked}."
-            names = {index: self.blocks[index].parameters[0] for index in trainable}
-            trainable = {i for i, name in names.items() if not name.startswith(locked)}
+        trainable = {index for index in trainable if self.modality_of(index) != self.spec.locked}
         super().freeze_except(trainable, keep_statistics=keep_statistics, parameters=parameters)
+
+    def modality_of(self, index: int) -> str:
+        """`image` or `text`."""
+        return self.blocks[index].parameters[0].partition(".")[0]
 
     def with_encoders(self, change: Callable[[Any], Any]) -> PairEncoder:
         """The same of its encoders after a `change`."""

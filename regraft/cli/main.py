@@ -18,6 +18,7 @@ from regraft.cli.cluster import runs, schedule, submit
 from regraft.cli.erase import erase
 from regraft.cli.feedback import feedback
 from regraft.cli.monitor import monitor, watch
+from regraft.cli.search import search
 from regraft.cli.serve import serve
 from regraft.cli.sign import sign
 from regraft.errors import UserError
@@ -244,6 +245,7 @@ cli.add_command(runs)
 for verb in (champions.history, champions.promote, champions.rollback, champions.pin):
     cli.add_command(verb)
 cli.add_command(serve)
+cli.add_command(search)
 cli.add_command(sign)
 cli.add_command(chat)
 cli.add_command(tune_language_model)

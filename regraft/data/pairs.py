@@ -111,9 +111,16 @@ def _labels(column: pd.Series) -> pd.Series:
 
 
 def read_pairs(
-    root: Path, *, max_pixels: int, test_fraction: float = 0.2, seed: int = 0
+    root: Path,
+    *,
+    max_pixels: int,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    need_label: bool = True,
 ) -> pd.DataFrame:
     """Every pair of the table `root`, or of the metadata file in the folder `root`.
+
+    With `need_label` False the target may be missing, cell by cell or as a column.
 
     Columns: id (row number), path, text, label (lower case, without a full stop at the end), group
     (equal for pairs whose images have the same bytes), split (the table's own, or drawn: whole
@@ -124,6 +131,8 @@ def read_pairs(
     """
     path = _table(Path(root))
     raw = raw_table(path)
+    if not need_label and not set(_TARGET) & set(raw.columns):
+        raw = raw.assign(label="")
     image, text, target = (_column(raw, names, path) for names in (_IMAGE, _TEXT, _TARGET))
     others = raw.drop(columns=[image, text, target]).drop(columns=["id", "group"], errors="ignore")
     pairs = others.assign(
@@ -135,7 +144,7 @@ def read_pairs(
     files = {name: _judged(Path(name), path.parent, max_pixels) for name in set(pairs["path"])}
     pairs["group"] = [files[name][0] for name in pairs["path"]]
     pairs["reason"] = [files[name][1] for name in pairs["path"]]
-    pairs["reason"] = _with_text_problems(pairs)
+    pairs["reason"] = _with_text_problems(pairs, need_label)
     pairs["split"] = _splits(pairs, path, test_fraction, seed)
     if not (pairs["reason"] == "").any():
         raise UserError(
@@ -189,7 +198,7 @@ def _cells(column: pd.Series) -> pd.Series:
     return column.fillna("").astype(str).str.strip()
 
 
-def _with_text_problems(pairs: pd.DataFrame) -> list[str]:
+def _with_text_problems(pairs: pd.DataFrame, need_label: bool) -> list[str]:
     """The reason of every pair; one with a bad image keeps that."""
     same = ["group", "text"]
     words = pairs.assign(text=pairs["text"].str.casefold())
@@ -202,7 +211,7 @@ def _with_text_problems(pairs: pd.DataFrame) -> list[str]:
             str(row.reason): bool(row.reason),
             "empty_text": not length,
             "text_too_long": length > LONGEST_TEXT,
-            "no_label": not row.label,
+            "no_label": need_label and not row.label,
             "conflicting_labels": n_labels > 1,
             "repeated_pair": bool(again),
         }

@@ -30,7 +30,8 @@ class BackboneOptions(Options):
 
     name: str = "starter"
     """Images: `starter` (embedded, needs no hub) or any timm model name; besides timm's also
-    squeezenet1_1_backbone and mobilenetv1_075. Texts: `minilm` (embedded), any encoder of
+    squeezenet1_1_backbone and mobilenetv1_075; of transformers a folder or OWNER/MODEL (ViT,
+    DINOv2, the image tower of CLIP or SigLIP). Texts: `minilm` (embedded), any encoder of
     transformers by its name on the hub, or a folder."""
     factory: str = ""
     """`package.module:function`, a function registered with timm's `register_model` that makes a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,9 @@ class OptimiserOptions(Options):
     """Rate of the head after its probe."""
     block_decay: float = Field(default=0.8, gt=0, le=1)
     """Discriminative rates: each block towards the input learns at this fraction of the next."""
+    modality_rates: dict[Literal["image", "text"], Annotated[float, Field(gt=0)]] = {}
+    """Pairs: factors of the rates of one modality's blocks, for example {text: 0.1}; the other one
+    keeps 1. `backbone.locked` keeps a modality as it is."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Decoupled weight decay of matrices; biases and normalisation are spared."""
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)

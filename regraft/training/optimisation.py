@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 
+from regraft.errors import UserError
 from regraft.transfer.objective import Objective
 from regraft.transfer.optimisers import parameter_groups
 from regraft.transfer.rates import block_rates
@@ -23,6 +25,7 @@ class Optimisation:
     learning_rate: float = 3e-4
     head_learning_rate: float = 1e-3
     block_decay: float = 0.8
+    modality_rates: Mapping[str, float] = field(default_factory=dict)
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
     range_test: bool = False
@@ -48,7 +51,13 @@ def freeze(model: Any, stage: Stage, how: Optimisation) -> None:
 def groups_of(
     model: Any, stage: Stage, how: Optimisation, terms: nn.ModuleDict
 ) -> list[dict[str, Any]]:
-    """The head, the trainable blocks with discriminative rates, and what the terms learn."""
+    """The head, the trainable blocks with discriminative rates, and what the terms learn.
+
+    Raises
+    ------
+    UserError
+        A rate is given for a modality that the encoder does not have.
+    """
     encoder = model.encoder
     rates = block_rates(
         sorted(stage.trainable),
@@ -57,8 +66,9 @@ def groups_of(
         decay=how.block_decay,
     )
     members = [("head", list(model.head.parameters()), how.head_learning_rate * stage.rate_factor)]
+    factors = _modality_factors(encoder, how.modality_rates)
     members += [
-        (encoder.blocks[index].name, encoder.parameters_of(index), rate)
+        (encoder.blocks[index].name, encoder.parameters_of(index), rate * factors[index])
         for index, rate in rates.items()
     ]
     members += [
@@ -72,6 +82,21 @@ def groups_of(
             parameters, rate=rate, weight_decay=how.weight_decay, name=name
         )
     ]
+
+
+def _modality_factors(encoder: Any, rates: Mapping[str, float]) -> list[float]:
+    """The factor of the rate of every block."""
+    modalities = [encoder.modality_of(index) for index in range(len(encoder.blocks))]
+    unknown = sorted(set(rates) - set(modalities))
+    if unknown:
+        raise UserError(
+            "the encoder has no such modality",
+            where="finetune.optimiser.modality_rates",
+            got=", ".join(unknown),
+            expected=", ".join(sorted(set(modalities) - {""})) or "an encoder of pairs",
+            fix="leave it out, or set learning_rate",
+        )
+    return [rates.get(modality, 1.0) for modality in modalities]
 
 
 def accelerator_of(precision: str) -> Accelerator:

@@ -69,6 +69,26 @@ class Pairs(Project):
         found: dict[str, Any] = json.loads(result.output)
         return found
 
+    def finds_both_ways(self, table: Path) -> None:
+        """Pictures by the place that a note names, and the note by a picture."""
+        for place, said in _WHERE.items():
+            asked = ("--text", f"{said}. {_DONE[1]}.")
+            found = [Path(one["item"]) for one in self.search(table, *asked, "-k", "10")]
+            right = [list(_WHERE)[int(file.stem.split("-")[1]) % 2] == place for file in found]
+            assert sum(right) >= 8, (place, found)
+            best = self.search(table, "--image", str(found[right.index(True)]), "-k", "1")
+            assert best[0]["item"].startswith(said)
+        kept = {file: file.stat().st_mtime_ns for file in self.home.glob("search/tiny-1/*.npz")}
+        assert len(kept) == 2
+        self.search(table, *asked)
+        assert {file: file.stat().st_mtime_ns for file in kept} == kept, "embedded once"
+
+    def search(self, table: Path, *arguments: str) -> list[dict[str, Any]]:
+        result = self.call("search", "tiny", "--among", str(table), *arguments, "--json")
+        assert result.code == 0, result.text
+        found: list[dict[str, Any]] = json.loads(result.output)
+        return found
+
 
 def test_pairs_are_trained_asked_watched_and_learned_again(tmp_path: Path) -> None:
     project = Pairs(tmp_path)
@@ -88,7 +108,9 @@ def test_pairs_are_trained_asked_watched_and_learned_again(tmp_path: Path) -> No
     assert read["answered_by"] == "text"
     assert {"label", "confidence", "abstains"} <= set(both)
 
-    calm = project.monitor(project.notes("calm", range(600, 630)))
+    window = project.notes("calm", range(600, 630))
+    project.finds_both_ways(window)
+    calm = project.monitor(window)
     assert not calm["drifted"], calm["reason"]
     mixed = project.monitor(project.notes("mixed", range(600, 630), mixed=True))
     assert mixed["drifted"]

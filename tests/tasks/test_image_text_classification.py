@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from regraft.backbones.encoder import load_encoder
 from regraft.backbones.heads.fusion import FusionHead, FusionModel
@@ -24,7 +27,10 @@ from regraft.tasks.grad_cam import evidence_map, shown_evidence
 from regraft.tasks.pair_predictor import PairPredictor
 from regraft.training.fusion import fit_pairs
 from regraft.training.fusion_probe import fit_fusion_probe
+from regraft.training.optimisation import Optimisation, freeze, groups_of
 from regraft.transfer.fusion import Embedded
+from regraft.transfer.plans import lora
+from regraft.transfer.stage import Stage
 from tests.backbones.texts import WORDS, tiny_folder
 from tests.data.test_pair_files import picture
 
@@ -203,6 +209,34 @@ def test_gradients_reach_both_encoders_and_a_locked_one_stays(
     encoder.freeze_except(set())
     encoder.zero_grad(set_to_none=True)
     encoder.eval()
+
+
+@pytest.mark.parametrize("parameters", ["all", "lora"])
+def test_each_modality_has_its_own_rate(
+    encoder: PairEncoder, predictor: PairPredictor, parameters: Literal["all", "lora"]
+) -> None:
+    own = encoder.with_encoders(copy.deepcopy)
+    model = task.new_model(own, predictor.classes, test_views=1)
+    stage = Stage("all", frozenset(range(len(own.blocks))), 1, parameters=parameters)
+    if parameters == "lora":
+        lora.prepare(model, seed=0, rank=2, alpha=4)
+    how = Optimisation(learning_rate=1.0, block_decay=1.0, modality_rates={"text": 0.25})
+    freeze(model, stage, how)
+    rates = {id(p): g["lr"] for g in groups_of(model, stage, how, nn.ModuleDict())
+             for p in g["params"]}  # fmt: skip
+    found: dict[str, set[float]] = {"image": set(), "text": set()}
+    for name, parameter in own.model.named_parameters():
+        if parameter.requires_grad:
+            found[name.partition(".")[0]].add(rates[id(parameter)])
+    assert found == {"image": {1.0}, "text": {0.25}}
+
+
+def test_a_rate_of_a_modality_that_is_not_there_is_refused(encoder: PairEncoder) -> None:
+    model = SimpleNamespace(encoder=encoder.text, head=nn.Linear(1, 1))
+    stage, how = Stage("last", frozenset({0}), 1), Optimisation(modality_rates={"image": 0.1})
+    with pytest.raises(UserError, match="no such modality") as caught:
+        groups_of(model, stage, how, nn.ModuleDict())
+    assert "modality_rates" in str(caught.value)
 
 
 @pytest.mark.parametrize(

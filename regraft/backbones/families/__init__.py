@@ -28,6 +28,7 @@ from regraft.backbones.families import (  # noqa: F401 (they register)
     mobilenetv1,
     speech_embedding,
     squeezenet,
+    transformers_vision,
 )
 from regraft.errors import UserError
 

@@ -102,19 +102,24 @@ class FusionHead(nn.Module):
         return hasattr(self, "match_image_mean")
 
     @torch.inference_mode()
-    def match(self, embeddings: ArrayLike) -> Array:
-        """Cosines (n,) of image and text after their alignment (`training.alignment`), from
-        embeddings (n, dim); NaN where a modality is missing."""
+    def sides(self, embeddings: ArrayLike) -> tuple[Array, Array]:
+        """Images and texts (n, rank) in the space of their alignment (`training.alignment`), of
+        unit length, from embeddings (n, dim); NaN where a modality is missing."""
         x = torch.as_tensor(np.asarray(embeddings, dtype=np.float32)).to(self.scale.device)
-        sides = []
+        found = []
         for name, part in zip(("image", "text"), x.split(self._parts, 1), strict=True):
             mean, projection = (
                 getattr(self, f"match_{name}_{what}") for what in ("mean", "projection")
             )
             missing = part.abs().amax(1, keepdim=True) == 0
             mapped = functional.normalize((part - mean) @ projection.T, dim=1)
-            sides.append(torch.where(missing, torch.nan, mapped))
-        return np.asarray((sides[0] * sides[1]).sum(1).cpu().numpy())
+            found.append(torch.where(missing, torch.nan, mapped).cpu().numpy())
+        return found[0], found[1]
+
+    def match(self, embeddings: ArrayLike) -> Array:
+        """Cosines (n,) of image and text after their alignment; NaN where a modality is missing."""
+        image, text = self.sides(embeddings)
+        return np.asarray((image * text).sum(1))
 
 
 def _tensor(value: Any) -> torch.Tensor:

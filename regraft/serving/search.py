@@ -1,0 +1,109 @@
+"""Finding images by a text and texts by an image, with a model of pairs.
+
+Its head holds the alignment of both encoders that was fitted on the training pairs (see
+`training.alignment`). What is searched is embedded once and kept below the home folder, per version
+of the model and content of the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from regraft.data.images import DEFAULT_MAX_PIXELS
+from regraft.data.pair_files import PairFile
+from regraft.data.pairs import read_pairs, usable
+from regraft.errors import UserError
+from regraft.progress import note
+from regraft.registry import store, versions
+
+if TYPE_CHECKING:
+    from regraft.tasks.pair_predictor import PairPredictor
+    from regraft.training.alignment import Index
+
+_IMAGE, _TEXT = 0, 1
+
+
+@dataclass(frozen=True)
+class Found:
+    """A path or a text, and its cosine with what was asked."""
+
+    item: str
+    cosine: float
+
+
+def search(reference: str, query: PairFile, among: Path, *, k: int = 5) -> list[Found]:
+    """The `k` images that fit a text best, or texts that fit an image, the best first.
+
+    Parameters
+    ----------
+    reference : `NAME`, `NAME@ALIAS` or `NAME/VERSION` of a model of image-text pairs.
+    query : a pair of which one modality is missing: that one is looked for.
+    among : a table of pairs, or a folder with one (see `data.pairs`).
+
+    Raises
+    ------
+    UserError
+        Unknown reference, a model of another task or without alignment, a query with both, a table
+        that cannot be read.
+    """
+    asked, wanted = (_IMAGE, _TEXT) if query.text is None else (_TEXT, _IMAGE)
+    if query.text is not None and query.image is not None:
+        raise UserError("a query is an image or a text", got="both", expected="one of them")
+    found = versions.resolve(reference)
+    from regraft.tasks import load_model
+
+    with versions.model_folder(found.name, found.version) as folder:
+        predictor: Any = load_model(folder)
+        _refuse_what_cannot_search(predictor, reference)
+        pairs = usable(read_pairs(among, max_pixels=DEFAULT_MAX_PIXELS, need_label=False))
+        kept = store.home() / "search" / f"{found.name}-{found.version}"
+        index = _index(predictor, pairs, wanted, kept)
+        vectors = _vectors(predictor, [query], asked)
+    return [Found(item, cosine) for item, cosine in index.search(vectors, k)[0]]
+
+
+def _refuse_what_cannot_search(predictor: Any, reference: str) -> None:
+    head = getattr(getattr(predictor, "model", None), "head", None)
+    if getattr(head, "aligned", False):
+        return
+    raise UserError(
+        "this model cannot search",
+        where=reference,
+        expected="a model of the task image_text_classification with the head `fusion`, trained on "
+        "at least 10 images",
+    )
+
+
+def _index(predictor: PairPredictor, pairs: pd.DataFrame, side: int, folder: Path) -> Index:
+    """The index of all images or all texts: the kept one, or a new one."""
+    from regraft.training.alignment import Index
+
+    key = "group" if side == _IMAGE else "text"
+    items = pairs.drop_duplicates(key).sort_values("id", kind="stable")
+    named = items["path"].tolist() if side == _IMAGE else items["text"].tolist()
+    content = "\0".join([*items[key], *named])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    file = folder / f"{'images' if side == _IMAGE else 'texts'}-{digest}.npz"
+    if file.is_file():
+        return Index.load(file)
+    note(f"{len(named)} {'images' if side == _IMAGE else 'texts'} are embedded, once")
+    asked = [
+        PairFile(Path(one).read_bytes(), None) if side == _IMAGE else PairFile(None, one)
+        for one in named
+    ]
+    index = Index(named, _vectors(predictor, asked, side))
+    folder.mkdir(parents=True, exist_ok=True)
+    index.save(file)
+    return index
+
+
+def _vectors(predictor: PairPredictor, values: list[PairFile], side: int) -> Any:
+    """(n, rank) in the space of the alignment."""
+    _, embeddings = predictor.rows_and_embeddings([value.to_bytes() for value in values])
+    head: Any = predictor.model.head
+    return head.sides(embeddings)[side]
