@@ -58,8 +58,11 @@ def input_folders(recipe: Recipe) -> list[Path]:
     """Folders that the training's steps read: that of the raw files, those of weight files."""
     values = _absolute_values(recipe)
     root = Path(values["data"]["root"])
-    weights = [o["weights"] for o in _backbones(values) if o["weights"] not in _WORDS]
-    return [root if root.is_dir() else root.parent, *(Path(file).parent for file in weights)]
+    weights = map(Path, _weight_paths(values))
+    return [
+        root if root.is_dir() else root.parent,
+        *(path if path.is_dir() else path.parent for path in weights),
+    ]
 
 
 def _absolute_values(recipe: Recipe) -> dict[str, Any]:
@@ -67,12 +70,27 @@ def _absolute_values(recipe: Recipe) -> dict[str, Any]:
     values["data"]["root"] = str(Path(values["data"]["root"]).expanduser().absolute())
     for options in _backbones(values):
         options["weights"] = _absolute(options["weights"])
+        if _is_model_folder(options["name"]):
+            options["name"] = _absolute(options["name"])
     return values
 
 
 def _backbones(values: dict[str, Any]) -> list[dict[str, Any]]:
     student = values["distillation"]["student"]
-    return [values["backbone"], student, *values["features"]["candidates"]]
+    found = [values["backbone"], student, *values["features"]["candidates"]]
+    return found + [options["text"] for options in found]
+
+
+def _is_model_folder(name: str) -> bool:
+    """Whether a backbone's name is a folder of transformers, not a word."""
+    return (Path(name).expanduser() / "config.json").is_file()
+
+
+def _weight_paths(values: dict[str, Any]) -> list[str]:
+    """Files and folders that hold weights."""
+    backbones = _backbones(values)
+    names = [options["name"] for options in backbones if _is_model_folder(options["name"])]
+    return names + [o["weights"] for o in backbones if o["weights"] not in _WORDS]
 
 
 def _model_arguments(values: dict[str, Any]) -> dict[str, Any]:
@@ -92,7 +110,7 @@ def _model_arguments(values: dict[str, Any]) -> dict[str, Any]:
         "test_views": values["features"]["views"],
         "recipe": values,
         "code_version": code_version(),
-        "weights_version": _weights_version([o["weights"] for o in _backbones(values)]),
+        "weights_version": _weights_version(_weight_paths(values)),
     }
 
 
@@ -129,10 +147,10 @@ def _weights_version(paths: list[str]) -> str:
     content = hashlib.sha256()
     for path in paths:
         content.update(path.encode())
-        if path and Path(path).is_file():
-            content.update(Path(path).read_bytes())
-            config = Path(path).with_name("config.json")
-            content.update(config.read_bytes() if config.is_file() else b"")
+        given = Path(path)
+        own = given.iterdir() if given.is_dir() else (given, given.with_name("config.json"))
+        for file in sorted(own):
+            content.update(file.read_bytes() if file.is_file() else b"")
     return content.hexdigest()[:16]
 
 

@@ -135,6 +135,28 @@ def test_the_weights_version_follows_the_file(photos: Path) -> None:
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("field", ["name", "weights"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_folder_of_transformers_is_found_and_its_version_follows_the_files(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, field: str, nested: bool
+) -> None:
+    """Steps run in other folders than the user, and in containers that see what is mounted."""
+    monkeypatch.chdir(photos.parent)
+    folder = photos.parent / "models" / "clip"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    options: dict[str, Any] = {field: "models/clip"}
+    given = recipe(backbone={"text": options} if nested else options)
+    found = set()
+    for content in (b"one", b"two"):
+        (folder / "model.safetensors").write_bytes(content)
+        found.add(training_arguments(given)["weights_version"])
+    assert len(found) == 2
+    sent = training_arguments(given)["backbone"]
+    assert (sent["text"] if nested else sent)[field] == str(folder)
+    assert folder in arguments.input_folders(given)
+
+
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of some sources that `code_version` looks at."""
