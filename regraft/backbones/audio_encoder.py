@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from regraft.backbones.audio_networks import (
+    WINDOW_SAMPLES,
     TransformersAudio,
     audio_blocks,
     load_network,
@@ -25,9 +26,6 @@ from regraft.backbones.audio_networks import (
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.families.speech_embedding import SpeechEmbedding
 from regraft.progress import track
-
-WINDOW_SAMPLES = 20_480
-"""1.28 s at 16 kHz: what is read of a recording, with the word in the middle."""
 
 _BATCH = 32
 _LEAST_VARIANCE = 1e-10
@@ -142,7 +140,8 @@ class AudioEncoder(BlockwiseEncoder):
 
 def load_audio_encoder(name: str, *, weights: str = "", taps: int = 4) -> AudioEncoder:
     """The encoder of this name, in eval mode: `starter` (embedded), `speech_embedding` with its
-    weight file (or `random`), or the name or folder of a transformers model that reads waveforms.
+    weight file (or `random`), or the name or folder of a transformers model that reads waveforms,
+    or of Whisper.
 
     Raises UserError where the weights are missing or fit another network.
     """

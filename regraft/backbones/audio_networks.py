@@ -21,13 +21,19 @@ from regraft.backbones.loading import STARTERS, load_state, read_state
 from regraft.backbones.transformer import blocks_of
 from regraft.errors import UserError
 
+_WHISPER = "whisper"
 STARTER = STARTERS / "speech" / "speech_cnn" / "model.safetensors"
+WINDOW_SAMPLES = 20_480
+"""1.28 s at 16 kHz: what is read of a recording, with the word in the middle."""
 
 
 class TransformersAudio(nn.Module):
     """Any audio encoder of transformers that reads waveforms (wav2vec2, HuBERT, WavLM, ...). Block
     0 is the convolutions and what follows them up to the first layer, each layer is a block, the
     last one with the normalisation behind it."""
+
+    layers = "encoder.layers"
+    """Path of the list of layers."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -37,28 +43,65 @@ class TransformersAudio(nn.Module):
         """Outputs (n, time, hidden) of blocks start..end; `x` is waveforms, or what block
         `start` - 1 put out."""
         found: dict[int, torch.Tensor] = {}
-        whole = self.model.get_submodule(_LAYERS)
+        whole = self.model.get_submodule(self.layers)
         assert isinstance(whole, nn.ModuleList)
         layers: list[nn.Module] = [] if start == 0 else [_Start(x)]
         for index in range(start, end + 1):
             layers += [whole[index - 1]] if index else []
             layers.append(_Keep(found, index))
-        shown = _even(x) if start == 0 else x.new_zeros(len(x), _SHORTEST)
-        self.model.set_submodule(_LAYERS, nn.ModuleList(layers))
+        shown = self.read(x) if start == 0 else self.dummy(x)
+        self.model.set_submodule(self.layers, nn.ModuleList(layers))
         try:
             final = self.model(shown).last_hidden_state
         finally:
-            self.model.set_submodule(_LAYERS, whole)
+            self.model.set_submodule(self.layers, whole)
         if end == len(whole):
             found[end] = final
         return found
+
+    def read(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """What the model of transformers takes of waveforms (n, samples)."""
+        return _even(waveforms)
+
+    def dummy(self, x: torch.Tensor) -> torch.Tensor:
+        """As many inputs as `x` has rows, whose hidden states are exchanged."""
+        return x.new_zeros(len(x), _SHORTEST)
 
     def over_time(self, x: torch.Tensor) -> torch.Tensor:
         return x.transpose(1, 2)
 
 
-_LAYERS = "encoder.layers"
+class WhisperAudio(TransformersAudio):
+    """The encoder of Whisper (Radford et al., ICML 2023), which reads a log-mel spectrogram, cut to
+    the window: its positions are sinusoids, the first ones stand for the first 1.28 s."""
+
+    layers = "layers"
+    mel_filters: torch.Tensor
+
+    def __init__(self, model: Any) -> None:
+        from transformers import WhisperFeatureExtractor
+
+        super().__init__(model)
+        extractor = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+        filters = torch.tensor(extractor.mel_filters, dtype=torch.float32)
+        self.register_buffer("mel_filters", filters, persistent=False)
+
+    def read(self, waveforms: torch.Tensor) -> torch.Tensor:
+        """(n, mel bands, frames), as Whisper's own extractor makes them of the window alone."""
+        window = torch.hann_window(_WHISPER_FFT, device=waveforms.device)
+        waves = torch.stft(
+            waveforms, _WHISPER_FFT, _WHISPER_HOP, window=window, return_complex=True
+        )[..., :-1]
+        mel = (self.mel_filters.T @ waves.abs() ** 2).clamp(min=1e-10).log10()
+        return (torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8.0) + 4.0) / 4.0
+
+    def dummy(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(len(x), self.mel_filters.shape[1], WINDOW_SAMPLES // _WHISPER_HOP)
+
+
 _SHORTEST = 1_000  # samples of a dummy whose hidden states are exchanged
+_WHISPER_FFT, _WHISPER_HOP = 400, 160
+_WHISPER_POSITIONS = WINDOW_SAMPLES // (2 * _WHISPER_HOP)
 
 
 class _Keep(nn.Module):
@@ -94,7 +137,7 @@ def audio_blocks(network: SpeechEmbedding | TransformersAudio) -> list[Block]:
     """The blocks of a network, each of which it can be cut behind."""
     if isinstance(network, SpeechEmbedding):
         return [replace(one, output=f"block {one.index}") for one in ordered_blocks(network)]
-    found = blocks_of(network.model, _LAYERS)
+    found = blocks_of(network.model, network.layers)
     return [
         replace(one, parameters=tuple(f"model.{name}" for name in one.parameters)) for one in found
     ]
@@ -106,10 +149,11 @@ def shortened(
     """The network with its first `blocks` blocks alone, in place, and its config."""
     if isinstance(network, SpeechEmbedding):
         return network.shortened(blocks), config | {"blocks": blocks}
-    layers = network.model.get_submodule(_LAYERS)
+    layers = network.model.get_submodule(network.layers)
     assert isinstance(layers, nn.ModuleList)
-    network.model.set_submodule(_LAYERS, layers[: blocks - 1])
-    return network, config | {"num_hidden_layers": blocks - 1}
+    network.model.set_submodule(network.layers, layers[: blocks - 1])
+    count = "encoder_layers" if isinstance(network, WhisperAudio) else "num_hidden_layers"
+    return network, config | {count: blocks - 1}
 
 
 def network_of(config: dict[str, Any]) -> SpeechEmbedding | TransformersAudio:
@@ -119,9 +163,16 @@ def network_of(config: dict[str, Any]) -> SpeechEmbedding | TransformersAudio:
     from transformers import AutoConfig, AutoModel
 
     values = {name: value for name, value in config.items() if name != "model_type"}
-    return TransformersAudio(
-        AutoModel.from_config(AutoConfig.for_model(config["model_type"], **values)).float()
-    )
+    own = AutoConfig.for_model(config["model_type"], **values)
+    if own.model_type == _WHISPER:
+        return WhisperAudio(_whisper_encoder(own))
+    return TransformersAudio(AutoModel.from_config(own).float())
+
+
+def _whisper_encoder(config: Any) -> Any:
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    return WhisperEncoder(config).float()
 
 
 def load_network(
@@ -156,7 +207,8 @@ def _from_transformers(name: str) -> tuple[TransformersAudio, dict[str, Any], st
 
     try:
         config = AutoConfig.from_pretrained(name)
-        config.update({"layerdrop": 0.0, "apply_spec_augment": False})  # chance outside the seed
+        # chance outside the seed
+        config.update({"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False})
         model = AutoModel.from_pretrained(name, config=config)
     except (OSError, ValueError) as error:
         raise UserError(
@@ -166,14 +218,26 @@ def _from_transformers(name: str) -> tuple[TransformersAudio, dict[str, Any], st
             expected="starter, speech_embedding, a folder of a transformers audio model, "
             "or its hub name",
         ) from error
+    origin = Path(name).name if Path(name).is_dir() else "hub"
+    if config.model_type == _WHISPER:
+        return _cut_to_the_window(model, config), config.to_dict(), origin
     if getattr(config, "conv_stride", None) is None:
         raise UserError(
             "this transformers model does not read waveforms",
             where=name,
             got=str(config.model_type),
-            expected="a model such as wav2vec2, hubert or wavlm",
+            expected="a model such as wav2vec2, hubert, wavlm or whisper",
         )
     if getattr(model, "masked_spec_embed", None) is not None:
         model.masked_spec_embed.requires_grad_(False)
-    origin = Path(name).name if Path(name).is_dir() else "hub"
     return TransformersAudio(model.float()), config.to_dict(), origin
+
+
+def _cut_to_the_window(model: Any, config: Any) -> WhisperAudio:
+    """The encoder with the positions of the window alone; `config` says so afterwards."""
+    config.max_source_positions = _WHISPER_POSITIONS
+    encoder = _whisper_encoder(config)
+    state = model.encoder.float().state_dict()
+    state["embed_positions.weight"] = state["embed_positions.weight"][:_WHISPER_POSITIONS]
+    encoder.load_state_dict(state)
+    return WhisperAudio(encoder)

@@ -32,7 +32,8 @@ class BackboneOptions(Options):
     """Images: `starter` (embedded, needs no hub) or any timm model name; besides timm's also
     squeezenet1_1_backbone and mobilenetv1_075; of transformers a folder or OWNER/MODEL (ViT,
     DINOv2, the image tower of CLIP or SigLIP). Texts: `minilm` (embedded), any encoder of
-    transformers by its name on the hub, or a folder."""
+    transformers by its name on the hub, or a folder. Speech: `starter`, `speech_embedding` with its
+    weights, or wav2vec2, HuBERT, WavLM and Whisper of transformers."""
     factory: str = ""
     """`package.module:function`, a function registered with timm's `register_model` that makes a
     network timm does not know; it takes the place of the name (see regraft/backbones/families)."""

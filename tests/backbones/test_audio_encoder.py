@@ -18,6 +18,7 @@ from regraft.backbones.audio_encoder import (
     waveforms,
     windowed,
 )
+from regraft.backbones.audio_networks import WhisperAudio
 from regraft.backbones.blocks import ordered_blocks
 from regraft.backbones.encoder import load_encoder
 from regraft.backbones.families.speech_embedding import SpeechEmbedding
@@ -68,7 +69,8 @@ def test_of_a_long_recording_the_loudest_stretch_is_read() -> None:
 def encoders(tmp_path: Path) -> list[AudioEncoder]:
     return [
         AudioEncoder(AudioSpec("speech_embedding", {"width": 4}), network()),
-        load_audio_encoder(str(tiny_wav2vec2(tmp_path))),
+        load_audio_encoder(str(tiny_wav2vec2(tmp_path / "wav2vec2"))),
+        load_audio_encoder(str(tiny_whisper(tmp_path / "whisper"))),
     ]
 
 
@@ -134,6 +136,39 @@ def tiny_wav2vec2(folder: Path) -> Path:
     torch.manual_seed(0)
     Wav2Vec2Model(config).save_pretrained(folder)
     return folder
+
+
+def tiny_whisper(folder: Path) -> Path:
+    from transformers import WhisperConfig, WhisperModel
+
+    config = WhisperConfig(
+        d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=16,
+        decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16, num_mel_bins=20,
+        vocab_size=9, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        encoder_layerdrop=0.5,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    WhisperModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_whisper_reads_the_window_as_its_own_extractor_does(tmp_path: Path) -> None:
+    from transformers import WhisperFeatureExtractor, WhisperModel
+
+    encoder = load_audio_encoder(str(tiny_whisper(tmp_path)))
+    assert isinstance(encoder.model, WhisperAudio)
+    x = waveforms([noise(9_000), noise(15_000, seed=1)])
+    extractor = WhisperFeatureExtractor(feature_size=20, chunk_length=2)
+    own = extractor(list(x.numpy()), sampling_rate=16_000, return_tensors="pt", padding=False)
+    torch.testing.assert_close(encoder.model.read(x), own.input_features, atol=1e-4, rtol=1e-4)
+    whole = WhisperModel.from_pretrained(tmp_path).encoder.eval()
+    silent = torch.full((2, 20, 3000), 0.0)
+    silent[:, :, :128] = encoder.model.read(x)
+    with torch.inference_mode():
+        before_layers = torch.nn.functional.gelu(whole.conv2(torch.nn.functional.gelu(
+            whole.conv1(silent)))).transpose(1, 2) + whole.embed_positions.weight  # fmt: skip
+        found = encoder.model.run(x, 0, 0)[0]
+    torch.testing.assert_close(found[:, :63], before_layers[:, :63])  # the 64th sees what follows
 
 
 def test_a_transformers_encoder_comes_from_its_folder(tmp_path: Path) -> None:
