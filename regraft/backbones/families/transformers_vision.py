@@ -15,7 +15,8 @@ import torch
 from timm.models import register_model
 from torch import nn
 
-from regraft.backbones.transformer import layer_list, network_of
+from regraft.backbones.transformer import layer_list
+from regraft.backbones.transformer_files import network_of
 
 LAST_NORM, POOLING_HEAD = "post_layernorm", "head"
 
