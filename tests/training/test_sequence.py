@@ -149,6 +149,8 @@ def test_an_alternative_is_not_naive_training(
     naive, other = (learn_tasks(tasks, name, learner, tmp_path / name)
                     for name in ("naive", method))  # fmt: skip
     assert not torch.equal(naive.model.head.weight, other.model.head.weight)
+    if method == "lwf":
+        assert other.accuracy[1][1] > 0.5, "holding old answers is not refusing new classes"
 
 
 @pytest.mark.parametrize("method", ["replay", "naive", "ewc", "l2_sp"])

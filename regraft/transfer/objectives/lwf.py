@@ -3,7 +3,8 @@
 Source: Li and Hoiem, "Learning without Forgetting", ECCV 2016, equations 2 to 4 (as a divergence,
 which differs by a constant): L = T^2 KL(p_start^T || p^T), the answers of a frozen copy of the
 starting model on the same inputs. Inputs of the target domain are used too where there are any: no
-label is read.
+label is read. As in the paper only old outputs are held: classes for which the starting head is a
+row of zeros, as of a task that has just begun (`training.sequence`), are left out of both answers.
 
 >>> from regraft.transfer.objectives import build_objectives
 >>> build_objectives([{"kind": "lwf", "strength": 1.0, "temperature": 3.0}])["lwf"].temperature
@@ -32,6 +33,7 @@ class Term(Objective):
     def begin(self, start: Start) -> None:
         # In a tuple, torch does not see a submodule: no .train(), optimiser or checkpoint has it.
         self._reference = (copy.deepcopy(start.model).eval().requires_grad_(False),)
+        self._old = _answered(start.model.head)
 
     def forward(self, step: Step) -> torch.Tensor:
         batches = [step.labelled] + ([step.unlabelled] if step.unlabelled is not None else [])
@@ -41,4 +43,14 @@ class Term(Objective):
         reference: Any = self._reference[0].to(batch.logits.device)
         with torch.no_grad():
             answers = reference.head(step.embed(reference.encoder, batch.inputs))
-        return soft_answers(batch.logits, answers, temperature=self.temperature)
+        old = slice(None) if self._old is None else self._old.to(answers.device)
+        return soft_answers(batch.logits[:, old], answers[:, old], temperature=self.temperature)
+
+
+def _answered(head: Any) -> torch.Tensor | None:
+    """Which classes (classes,) the head tells from nothing; None where that is all or none."""
+    weight = getattr(head, "weight", None)
+    if weight is None:
+        return None
+    found: torch.Tensor = (weight.detach() != 0).flatten(1).any(1)
+    return found if found.any() and not found.all() else None

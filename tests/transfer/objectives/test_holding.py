@@ -177,6 +177,20 @@ def test_lwf_is_nothing_at_the_start_and_hintons_divergence_after() -> None:
     assert torch.allclose(both, torch.stack(expected).mean()), "the target's inputs count too"
 
 
+def test_lwf_leaves_classes_alone_that_are_new() -> None:
+    model = toy()
+    with torch.no_grad():
+        model.head.weight[-1] = 0
+        model.head.bias[-1] = 0
+    term = begun(lwf.Term(), model)
+    with torch.no_grad():
+        model.head.weight[-1] = 5
+    assert term(step_of(model, SOURCE, None)).item() == pytest.approx(0, abs=1e-6)
+    with torch.no_grad():
+        model.head.weight[0] += 5
+    assert term(step_of(model, SOURCE, None)).item() > 0.01
+
+
 def test_lwf_brings_the_answers_back_but_not_the_weights() -> None:
     model = toy()
     start = copy.deepcopy(model)
