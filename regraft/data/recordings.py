@@ -96,7 +96,7 @@ def _with_own_motions(listing: pd.DataFrame, folder: Path) -> pd.DataFrame:
     found = listing.assign(motion=paths)
     if "lexicon" in found:
         found["lexicon"] = _beside(found["lexicon"], folder)
-        unlabelled_motions(found)  # refuses now what would stop the training
+        _of_other_sources(found)  # refuses now what would stop the training
     for row, path in enumerate(paths):
         reason, detail = problems.get(path, ("", ""))
         if reason and not found["reason"].iat[row]:
@@ -156,8 +156,13 @@ def unlabelled_motions(rows: pd.DataFrame) -> list[Path]:
 
     Raises UserError for a motion that its lexicon does not list: its source is not known.
     """
-    if "lexicon" not in rows:
-        return []
+    found = _of_other_sources(rows) if "lexicon" in rows else []
+    problems = {path: _problem(path)[0] for path in found}
+    _say_unusable(problems)
+    return [path for path in found if not problems[path]]
+
+
+def _of_other_sources(rows: pd.DataFrame) -> list[Path]:
     paired = rows[(rows["motion"].fillna("") != "") & (rows["lexicon"].fillna("") != "")]
     found: list[Path] = []
     for folder, own in paired.groupby("lexicon")["motion"]:
@@ -173,9 +178,7 @@ def unlabelled_motions(rows: pd.DataFrame) -> list[Path]:
             )
         served = {signs[path].source for path in motions}
         found += [sign.path for sign in signs.values() if sign.source not in served]
-    problems = {path: _problem(path)[0] for path in found}
-    _say_unusable(problems)
-    return [path for path in found if not problems[path]]
+    return found
 
 
 def _say_unusable(problems: dict[Path, str]) -> None:
