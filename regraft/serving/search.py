@@ -83,21 +83,19 @@ def _index(predictor: PairPredictor, pairs: pd.DataFrame, side: int, folder: Pat
     """The index of all images or all texts: the kept one, or a new one."""
     from regraft.training.alignment import Index
 
-    key = "group" if side == _IMAGE else "text"
+    noun, key, shown = (("images", "group", "path"), ("texts", "text", "text"))[side]
     items = pairs.drop_duplicates(key).sort_values("id", kind="stable")
-    named = items["path"].tolist() if side == _IMAGE else items["text"].tolist()
+    named = items[shown].tolist()
     content = "\0".join([*items[key], *named])
-    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    file = folder / f"{'images' if side == _IMAGE else 'texts'}-{digest}.npz"
+    file = folder / f"{noun}-{hashlib.sha256(content.encode()).hexdigest()[:16]}.npz"
     if file.is_file():
         return Index.load(file)
-    note(f"{len(named)} {'images' if side == _IMAGE else 'texts'} are embedded, once")
+    note(f"{len(named)} {noun} are embedded, once")
     asked = [
         PairFile(Path(one).read_bytes(), None) if side == _IMAGE else PairFile(None, one)
         for one in named
     ]
     index = Index(named, _vectors(predictor, asked, side))
-    folder.mkdir(parents=True, exist_ok=True)
     index.save(file)
     return index
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from regraft.backbones.transformer import embed_texts
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.bench.baselines import set_fit
-from regraft.bench.cell import chosen
+from regraft.bench.cell import Cell, chosen
 from regraft.bench.medical import cells, retrieval, students
 from regraft.bench.medical_pack import consumers, drawn, of_rows, rows_of
 from regraft.bench.methods import answer_retrieval, student_retrieval
@@ -79,19 +80,24 @@ def test_equal_answers_are_one_passage(pack: Path) -> None:
     assert of_rows([row, row]).right == [[0], [0]]
 
 
+def measured(method: Any, wanted: list[Cell], folder: Path) -> tuple[dict[str, Any], list[Any]]:
+    """The figures of a method, and the rows of its cells."""
+    first = wanted[0]
+    job = Job(first.method, first.options, first.overrides, 0, folder, folder, folder / "log")
+    prepared = Prepared(recipe_of(job), folder, folder)
+    figures = method.measure(prepared, **first.options)
+    return figures, [row_of(cell, [{"figures": figures, "cpu": prepared.cpu}]) for cell in wanted]
+
+
 def test_every_cell_of_retrieval_is_measured(pack: Path, tmp_path: Path) -> None:
     wanted = retrieval(pack, tmp_path / "cache")
-    first = wanted[0]
-    job = Job(first.method, first.options, first.overrides, 0, tmp_path, tmp_path, tmp_path / "log")
-    prepared = Prepared(recipe_of(job), tmp_path, tmp_path)
-    figures = answer_retrieval.measure(prepared, **first.options)
-    rows = [row_of(cell, [{"figures": figures, "cpu": prepared.cpu}]) for cell in wanted]
+    figures, rows = measured(answer_retrieval, wanted, tmp_path)
     by_name = {row["cell"]: row["mean"] for row in rows}
     assert all(0 <= by_name[f"medquad / recall_at_1 / {name}"] <= 1 for name in ("bm25", "adapted"))
     assert by_name["medquad / recall_at_1 / adapted"] > by_name["medquad / recall_at_1 / bm25"]
     assert rows[0]["cpu_seconds"] > 0
     kept = (tmp_path / "cache" / "minilm-256.npz").stat().st_mtime_ns
-    again = answer_retrieval.measure(Prepared(recipe_of(job), tmp_path, tmp_path), **first.options)
+    again, _ = measured(answer_retrieval, wanted, tmp_path)
     assert again == figures
     assert (tmp_path / "cache" / "minilm-256.npz").stat().st_mtime_ns == kept
 
@@ -102,11 +108,7 @@ def test_every_cell_of_a_student_is_measured(
     monkeypatch.setattr(student_retrieval, "LESSONS", Lessons(epochs=1))
     monkeypatch.setattr(student_retrieval, "_TIMED", 8)
     wanted = students(pack, tmp_path / "cache")
-    first = wanted[0]
-    job = Job(first.method, first.options, first.overrides, 0, tmp_path, tmp_path, tmp_path / "log")
-    prepared = Prepared(recipe_of(job), tmp_path, tmp_path)
-    figures = student_retrieval.measure(prepared, **first.options)
-    rows = [row_of(cell, [{"figures": figures, "cpu": prepared.cpu}]) for cell in wanted]
+    figures, rows = measured(student_retrieval, wanted, tmp_path)
     by_name = {row["cell"]: row["mean"] for row in rows}
     kept, whole = (figures["medquad"][who]["recall_at_1"] for who in ("student", "teacher"))
     assert by_name["medquad / recall_at_1 / student"] == kept
