@@ -19,6 +19,7 @@ from regraft.backbones.blocks import Block, ordered_blocks
 from regraft.backbones.families.speech_embedding import SpeechEmbedding
 from regraft.backbones.loading import STARTERS, load_state, read_state
 from regraft.backbones.transformer import blocks_of
+from regraft.backbones.transformer_files import config_object
 from regraft.errors import UserError
 
 _WHISPER = "whisper"
@@ -160,10 +161,9 @@ def network_of(config: dict[str, Any]) -> SpeechEmbedding | TransformersAudio:
     """The randomly initialised network of a spec's config."""
     if "model_type" not in config:
         return SpeechEmbedding(**config)
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
 
-    values = {name: value for name, value in config.items() if name != "model_type"}
-    own = AutoConfig.for_model(config["model_type"], **values)
+    own = config_object(config)
     if own.model_type == _WHISPER:
         return WhisperAudio(_whisper_encoder(own))
     return TransformersAudio(AutoModel.from_config(own).float())

@@ -70,6 +70,14 @@ def of_timm(cfg: dict[str, Any]) -> Preprocessing:
     )
 
 
+def of_transformers(processor: Any, image_size: int) -> Preprocessing:
+    """What an image processor of transformers does to the channels; the whole image is squeezed to
+    the network's square."""
+    return Preprocessing(
+        image_size, mean=_triple(processor.image_mean), std=_triple(processor.image_std)
+    )
+
+
 def _triple(values: Any) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue

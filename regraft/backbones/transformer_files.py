@@ -53,7 +53,7 @@ def config_of(
 
 def network_of(config: dict[str, Any]) -> nn.Module:
     """The randomly initialised network of a transformers configuration, without a pooler."""
-    own = _config_object(config)
+    own = config_object(config)
     kind = _class_of(own)
     return _without_pooler(kind(own) if _is_tower(own) else kind.from_config(own))
 
@@ -63,7 +63,7 @@ def weights_of(source: Path | str, config: dict[str, Any], *, noun: str) -> nn.M
 
     Raises UserError: not there, or a weight is missing, which is not replaced by a random one.
     """
-    own = _config_object(config)
+    own = config_object(config)
     with _quiet():
         model, found = opened(
             lambda: _class_of(own).from_pretrained(source, config=own, output_loading_info=True),
@@ -101,7 +101,8 @@ def opened(load: Callable[[], Opened], source: Path | str, noun: str) -> Opened:
         ) from error
 
 
-def _config_object(config: dict[str, Any]) -> Any:
+def config_object(config: dict[str, Any]) -> Any:
+    """The configuration of transformers that a dict with its `model_type` stands for."""
     from transformers import AutoConfig
 
     values = {name: value for name, value in config.items() if name != "model_type"}

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regraft.backbones.preprocessing import Preprocessing
+from regraft.backbones.preprocessing import Preprocessing, of_transformers
 from regraft.backbones.transformer_files import config_of, opened, weights_of
 from regraft.errors import UserError
 
@@ -39,6 +39,8 @@ def load_vision(name: str) -> tuple[dict[str, Any], Preprocessing, nn.Module, st
     UserError
         Hub out of reach, missing weights, or a model that does not turn an image into tokens.
     """
+    from transformers import AutoImageProcessor
+
     from regraft.backbones.families.transformers_vision import TransformersVision
 
     folder = Path(name).expanduser()
@@ -46,13 +48,14 @@ def load_vision(name: str) -> tuple[dict[str, Any], Preprocessing, nn.Module, st
     config = config_of(source, "vision", {}, noun=_NOUN)
     if not all(isinstance(config.get(side), int) for side in ("image_size", "patch_size")):
         raise _no_encoder(name, f"a {config['model_type']} without image_size and patch_size")
+    weights = weights_of(source, config, noun=_NOUN)
     try:
-        network = TransformersVision(config)
+        network = TransformersVision(weights, config)
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise _no_encoder(name, f"{type(error).__name__}: {error}") from error
-    network.model = weights_of(source, config, noun=_NOUN)
     origin = str(source) if source is folder else "hub"
-    return config, _preprocessing(source, config), network, origin
+    processor = opened(lambda: AutoImageProcessor.from_pretrained(source), source, _NOUN)
+    return config, of_transformers(processor, config["image_size"]), network, origin
 
 
 def _no_encoder(name: str, got: str) -> UserError:
@@ -63,13 +66,3 @@ def _no_encoder(name: str, got: str) -> UserError:
         expected="an encoder like ViT, DINOv2, or the image tower of CLIP or SigLIP",
         fix="convolutional networks are taken by their timm name",
     )
-
-
-def _preprocessing(source: Path | str, config: dict[str, Any]) -> Preprocessing:
-    """What the model's own processor does to the channels; the whole image is squeezed to the
-    network's square."""
-    from transformers import AutoImageProcessor
-
-    found = opened(lambda: AutoImageProcessor.from_pretrained(source), source, _NOUN)
-    mean, std = (tuple(map(float, getattr(found, name))) for name in ("image_mean", "image_std"))
-    return Preprocessing(config["image_size"], mean=mean, std=std)  # type: ignore[arg-type]

@@ -22,14 +22,14 @@ LAST_NORM, POOLING_HEAD = "post_layernorm", "head"
 
 
 class TransformersVision(nn.Module):
-    """The network of a transformers configuration, with the methods of a timm model.
+    """A network of transformers and its configuration, with the methods of a timm model.
 
     `num_prefix_tokens` is how many tokens are no patch of the image.
     """
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, network: nn.Module, config: dict[str, Any]) -> None:
         super().__init__()
-        self.model = network_of(config)
+        self.model = network
         self._list = layer_list(self.model)
         patches = (config["image_size"] // config["patch_size"]) ** 2
         self.num_prefix_tokens = self._tokens(config["image_size"]) - patches
@@ -81,4 +81,4 @@ def transformers_vision(
     pretrained: bool = False, num_classes: int = 0, *, config: dict[str, Any], **_: Any
 ) -> TransformersVision:
     """The network of `config`, a transformers configuration with its `model_type`."""
-    return TransformersVision(config)
+    return TransformersVision(network_of(config), config)
