@@ -70,6 +70,12 @@ def _why(rows: list[dict[str, Any]], by: str) -> str:
         return f"The recipe asks for {named}: nothing was compared."
     if by == "name":
         return f"The recipe asks for {named}; the candidates beside it are for comparison."
+    weighted = sorted((r for r in rows if r.get("weight")), key=lambda r: -r["weight"])
+    if len(weighted) > 1:
+        shares = ", ".join(
+            f"{r['kind'].replace('_', ' ')} {100 * r['weight']:.0f}%" for r in weighted
+        )
+        return f"The head is an average, by log loss on held-out target labels: {shares}."
     score = f"{chosen[by]:.3f}"
     if chosen["kind"] == "source_only":
         return f"Chosen: no adaptation, because no candidate that keeps the source beats {score}."

@@ -49,6 +49,17 @@ def test_one_sentence_says_why(given: dict[str, Any], words: str) -> None:
     assert words in adaptation(given)["sentence"]
 
 
+def test_several_that_make_one_head_are_told_with_their_weights() -> None:
+    given = card("standardise", ("source_only", 0.5, True), ("standardise", 0.4, True),
+                 by="target_log_loss")  # fmt: skip
+    for row, weight in zip(given["candidates"], (0.2, 0.8), strict=True):
+        row["weight"] = weight
+    assert "standardise 80%, source only 20%" in adaptation(given)["sentence"]
+    for row, weight in zip(given["candidates"], (0.0, 1.0), strict=True):
+        row["weight"] = weight
+    assert "Chosen: standardise" in adaptation(given)["sentence"]
+
+
 def test_a_collapsed_candidate_is_seen() -> None:
     (row,) = adaptation(card("source_only", ("source_only", 0.1, True)))["rows"]
     assert (row["classes_used"], row["classes"], row["largest_class"]) == (2, 3, 0.8)

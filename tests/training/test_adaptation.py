@@ -66,7 +66,34 @@ def test_enough_target_labels_choose_instead() -> None:
     assert found.card["chosen"] == min(rows, key=lambda kind: rows[kind]["target_log_loss"])
     few = adapt(labelled(domains, truth, ENOUGH_LABELS - 1)).card
     assert few["chosen_by"] == "information_maximisation"
-    assert all("target_log_loss" not in row for row in few["candidates"])
+    assert all("target_log_loss" not in row and "weight" not in row for row in few["candidates"])
+
+
+def test_target_labels_weigh_the_heads_that_make_one() -> None:
+    domains, truth = blobs(0.4)
+    domains = labelled(domains, truth, ENOUGH_LABELS)
+    found = adapt(domains, max_source_drop_pp=100.0)
+    alone = {kind: adapt(domains, kind=kind).head for kind in ("source_only", *ADAPTIVE)}
+    weights = {kind: row["weight"] for kind, row in rows_of(found).items()}
+    assert sum(weights.values()) == pytest.approx(1, abs=1e-3)
+    losses = {kind: row["target_log_loss"] for kind, row in rows_of(found).items()}
+    assert sorted(weights, key=weights.__getitem__) == sorted(losses, key=lambda k: -losses[k])
+    mean = sum(weights[kind] * head.weight for kind, head in alone.items())
+    np.testing.assert_allclose(found.head.weight, mean, atol=2e-3 * np.abs(mean).max())
+    logits, labels = found.held_out
+    assert len(logits) == len(labels) == ENOUGH_LABELS * domains.classes
+
+
+def test_a_candidate_that_forgets_has_no_part_in_the_average() -> None:
+    """Though by held-out target labels it would have nearly all of it."""
+    source = line(1.0)
+    truth = np.arange(len(source.target_labels)) % source.classes
+    known = replace(labelled(source, truth, ENOUGH_LABELS), target_weight=0.1)
+    rows = rows_of(adapt(known))
+    assert rows["source_only"]["weight"] == 1
+    for kind in ADAPTIVE:
+        assert not rows[kind]["allowed"] and "weight" not in rows[kind]
+        assert rows[kind]["target_log_loss"] < 0.1 * rows["source_only"]["target_log_loss"]
 
 
 def test_a_label_that_is_asked_for_was_not_seen() -> None:
