@@ -18,6 +18,7 @@ from regraft.training.sources import Data, Sources
 from regraft.transfer.averaging import Average, build_averages
 from regraft.transfer.batches.replay import Memory, choose
 from regraft.transfer.gradients import Combination, build_gradients
+from regraft.transfer.known_classes import known_classes
 from regraft.transfer.objectives import build_objectives
 from regraft.transfer.objectives.feature_hint import TaughtStart
 from regraft.transfer.step import Start
@@ -160,7 +161,11 @@ def _remembered(
             chosen = kept[start : start + _BATCH]
             batch = [x.to(model.encoder.device) for x in sources.old.batch(chosen, 0 * chosen)]
             answers.append(model.head(sources.old.embed(model.encoder, batch)).float().cpu())
-    return Memory(kept, torch.cat(answers).clone(), one_hot(labels[kept], loss.n_classes))
+    logits = torch.cat(answers).clone()
+    known = known_classes(getattr(model.head, "weight", None))
+    if known is not None:
+        logits[:, ~known.cpu()] = torch.nan
+    return Memory(kept, logits, one_hot(labels[kept], loss.n_classes))
 
 
 def _old_labels(data: Data) -> np.ndarray:

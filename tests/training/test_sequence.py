@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,16 @@ import torch
 from regraft.backbones.encoder import Encoder
 from regraft.backbones.loading import load_pretrained
 from regraft.evaluation.continual import continual_metrics
+from regraft.recipe.averaging import Averaging
 from regraft.tasks.classifier import Classifier
-from regraft.training import sequence
+from regraft.training import sequence, stage_module
 from regraft.training.optimisation import Optimisation
 from regraft.training.ports import Ports
 from regraft.training.sequence import Learned, Learner, closed_form, learn_tasks
 from regraft.training.sequence_methods import METHODS
 from regraft.training.sequence_tasks import Tasks, remembered
+from regraft.transfer import averaging
+from regraft.transfer.batches.replay import memory_loss
 from regraft.transfer.stage import Stage
 
 CLASSES = [["a", "b"], ["c", "d"], ["e"]]
@@ -151,6 +154,40 @@ def test_an_alternative_is_not_naive_training(
     assert not torch.equal(naive.model.head.weight, other.model.head.weight)
     if method == "lwf":
         assert other.accuracy[1][1] > 0.5, "holding old answers is not refusing new classes"
+
+
+@pytest.mark.parametrize("kind", averaging.KINDS)
+def test_averaged_weights_keep_the_rows_of_new_classes(
+    kind: str, learner: Learner, tmp_path: Path
+) -> None:
+    """They begin at zero: an average that counts the start makes them shorter than they were."""
+    tasks = three_tasks()
+    (own,) = (one for one in get_args(get_args(Averaging)[0])
+              if one.model_fields["kind"].default == kind)  # fmt: skip
+    averaged = replace(learner, ports=replace(learner.ports, averaging=[own().model_dump()]))
+    plain, other = (learn_tasks(tasks, "naive", one, tmp_path / str(number)).model.head.weight[-1]
+                    for number, one in enumerate((learner, averaged)))  # fmt: skip
+    assert other.norm() > 0.7 * plain.norm()
+
+
+def test_replayed_answers_are_those_of_the_classes_that_were_known(
+    learner: Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EWC remembers; with the recipe's replay beside it, old examples are held at old answers."""
+    unknown = []
+
+    def recorded(logits: Any, stored: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        unknown.append(stored.isnan().all(0).tolist())
+        assert stored[:, :2].isfinite().all()
+        return memory_loss(logits, stored, *rest, **options)
+
+    monkeypatch.setattr(stage_module, "memory_loss", recorded)
+    two = Tasks(three_tasks().rows.query("task < 2"), ["first", "second"], CLASSES[:2])
+    moving = replace(learner, plan={"kind": "last_n", "blocks": 1, "epochs": 1, "image_sizes": []},
+                     head=Stage("grown head", frozenset(), 1),
+                     ports=Ports(replay=REPLAY | {"size": 8}))  # fmt: skip
+    learn_tasks(two, "ewc", moving, tmp_path)
+    assert unknown and set(map(tuple, unknown)) == {(False, False, True, True)}
 
 
 @pytest.mark.parametrize("method", ["replay", "naive", "ewc", "l2_sp"])

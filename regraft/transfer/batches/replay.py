@@ -33,7 +33,8 @@ class Memory:
     Attributes
     ----------
     indices : (m,) of the kept examples among the old ones.
-    logits : (m, classes) the old model's answers, in the class order of the new one.
+    logits : (m, classes) the old model's answers, in the class order of the new one; NaN for
+        classes that it did not know.
     targets : (m, classes) the old labels.
     """
 
@@ -57,8 +58,10 @@ def memory_loss(
     alpha: float,
     beta: float,
 ) -> torch.Tensor:
-    """DER++ of a batch of remembered examples; all (n, classes)."""
-    return alpha * mse_loss(logits, stored_logits) + beta * cross_entropy(logits, targets)
+    """DER++ of a batch of remembered examples; all (n, classes), stored logits as in `Memory`."""
+    known = ~stored_logits.isnan()
+    held = mse_loss(logits[known], stored_logits[known])
+    return alpha * held + beta * cross_entropy(logits, targets)
 
 
 def choose(labels: np.ndarray, size: int, choice: str, rng: np.random.Generator) -> np.ndarray:

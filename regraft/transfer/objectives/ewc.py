@@ -7,6 +7,8 @@ derivative of their log-likelihood (the empirical Fisher information of their la
 
 F is divided by its mean over the parameters that have a gradient, so that a strength means what it
 means for L2-SP, which this is where F is uniform. Batch norm stays in eval mode: no buffer moves.
+The likelihood is that among the classes which the start knows (`known_classes`); others, for which
+it has no answer yet, would take a share of every probability.
 
 >>> from regraft.transfer.objectives import build_objectives
 >>> build_objectives([{"kind": "ewc", "strength": 0.1, "examples": 64}])["ewc"].examples
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 
 from regraft.errors import UserError
+from regraft.transfer.known_classes import known_classes
 from regraft.transfer.objective import Objective
 from regraft.transfer.objectives.anchor import flat_copy, half_squared_distance
 from regraft.transfer.objectives.classification import soft_cross_entropy
@@ -81,11 +84,15 @@ def diagonal_fisher(
     """
     model = copy.deepcopy(model).eval().requires_grad_(True)
     parameters = list(model.encoder.parameters())
+    known = known_classes(getattr(model.head, "weight", None))
     sums = [torch.zeros_like(parameter) for parameter in parameters]
     reached = [False] * len(parameters)
     for inputs, targets in _batches(examples, batch_size):
         logits = model.head(embed(model.encoder, inputs))
-        loss = soft_cross_entropy(logits, targets.to(logits.device)) * len(targets)
+        targets = targets.to(logits.device)
+        if known is not None:
+            logits, targets = logits[:, known], targets[:, known]
+        loss = soft_cross_entropy(logits, targets) * len(targets)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for index, gradient in enumerate(gradients):
             if gradient is not None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from regraft.transfer.known_classes import known_classes
 from regraft.transfer.objective import Objective
 from regraft.transfer.objectives.distillation import soft_answers
 from regraft.transfer.step import Batch, Start, Step
@@ -33,7 +34,7 @@ class Term(Objective):
     def begin(self, start: Start) -> None:
         # In a tuple, torch does not see a submodule: no .train(), optimiser or checkpoint has it.
         self._reference = (copy.deepcopy(start.model).eval().requires_grad_(False),)
-        self._old = _answered(start.model.head)
+        self._old = known_classes(getattr(start.model.head, "weight", None))
 
     def forward(self, step: Step) -> torch.Tensor:
         batches = [step.labelled] + ([step.unlabelled] if step.unlabelled is not None else [])
@@ -45,12 +46,3 @@ class Term(Objective):
             answers = reference.head(step.embed(reference.encoder, batch.inputs))
         old = slice(None) if self._old is None else self._old.to(answers.device)
         return soft_answers(batch.logits[:, old], answers[:, old], temperature=self.temperature)
-
-
-def _answered(head: Any) -> torch.Tensor | None:
-    """Which classes (classes,) the head tells from nothing; None where that is all or none."""
-    weight = getattr(head, "weight", None)
-    if weight is None:
-        return None
-    found: torch.Tensor = (weight.detach() != 0).flatten(1).any(1)
-    return found if found.any() and not found.all() else None

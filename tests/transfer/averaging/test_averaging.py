@@ -194,6 +194,17 @@ def test_wise_ft_keeps_the_start_of_the_first_stage() -> None:
     assert average.result({"w": torch.tensor(9.0)})["w"].item() == 1
 
 
+def test_wise_ft_takes_the_rows_of_new_classes_as_they_were_tuned() -> None:
+    """A row of zeros at the start is a class that nothing was known about."""
+    average = one_of(kind="wise_ft", alpha=0.5)
+    start = {"head.weight": torch.tensor([[2.0], [0.0]]), "head.bias": torch.tensor([1.0, 0.0])}
+    tuned = {"head.weight": torch.tensor([[4.0], [6.0]]), "head.bias": torch.tensor([3.0, 8.0])}
+    average.begin(start)
+    found = average.result(tuned)
+    assert found["head.weight"].tolist() == [[3.0], [6.0]]
+    assert found["head.bias"].tolist() == [2.0, 8.0]
+
+
 def test_soup_is_the_mean_of_the_epochs_of_its_stage() -> None:
     average = one_of(kind="soup")
     for values in ((4.0, 8.0), (1.0, 2.0, 6.0)):

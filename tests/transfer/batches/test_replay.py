@@ -88,6 +88,15 @@ def test_the_loss_by_hand() -> None:
     )
 
 
+def test_classes_that_the_old_model_did_not_know_are_not_held() -> None:
+    stored = torch.tensor([[1.0, torch.nan], [3.0, torch.nan]])
+    logits = torch.tensor([[1.0, 9.0], [1.0, -9.0]], requires_grad=True)
+    found = memory_loss(logits, stored, torch.eye(2), alpha=1.0, beta=0.0)
+    found.backward()
+    assert found.item() == pytest.approx(2.0)
+    assert logits.grad is not None and logits.grad[:, 1].tolist() == [0.0, 0.0]
+
+
 def test_replay_keeps_what_training_without_it_forgets() -> None:
     """A linear model that knows one direction is trained on another that contradicts it."""
     torch.manual_seed(0)

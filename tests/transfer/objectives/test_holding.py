@@ -97,6 +97,20 @@ def test_fisher_in_batches_squares_the_gradient_of_their_sum() -> None:
     assert torch.allclose(fisher, sums.square().sum(0) / 4, atol=1e-5)
 
 
+def test_fisher_is_that_of_the_classes_which_the_start_knows() -> None:
+    """Rows of zeros would take probability away from the classes that are old."""
+    torch.manual_seed(0)
+    model, targets = Logistic(), torch.eye(2)[torch.arange(N) % 2]
+    grown = copy.deepcopy(model)
+    grown.head.weight.data = torch.cat([model.head.weight.data, torch.zeros(2, 1)])
+    more = torch.cat([targets, torch.zeros(N, 2)], 1)
+    alone, beside = (
+        ewc.diagonal_fisher(one, embed, [([SOURCE], wanted)], batch_size=N)[0]
+        for one, wanted in ((model, targets), (grown, more))
+    )
+    assert torch.allclose(alone, beside)
+
+
 def test_importance_has_mean_one_and_a_weight_that_nothing_uses_is_free() -> None:
     model = toy()
     old = SOURCE.clone()
