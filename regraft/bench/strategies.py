@@ -80,7 +80,7 @@ def plans(data: Path, backbones: list[Backbone]) -> list[Cell]:
     return [
         Cell(f"plan, lab {count} shots / {kind}",
              _lab(data, backbones, count) | {"finetune.plan.kind": kind} | fields,
-             dear=count == 100 and kind in _UNCACHED)
+             dear=kind == "scratch" or (count == 100 and kind in _UNCACHED))
         for count in (20, 100)
         for kind, fields in _PLANS.items()
     ]  # fmt: skip
