@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.containers import Containers
 
 _RESULTS = ("summary.json", "report.html", "model_card.md", "drift.html", "to_label.csv")
+_IMAGE_WARNING = "You may be attemping to run a task that uses custom or non-Python base image"
 
 
 class StepError(RuntimeError):
@@ -69,7 +71,13 @@ def local_runner(
         os.environ.update(environment)
         logger.addHandler(hits)
         logger.setLevel(logging.INFO)
-        with contextlib.redirect_stdout(console), tempfile.TemporaryDirectory() as workspace:
+        with (
+            contextlib.redirect_stdout(console),
+            tempfile.TemporaryDirectory() as workspace,
+            warnings.catch_warnings(),
+        ):
+            # said of every image without "python" in its name, though this runner uses none
+            warnings.filterwarnings("ignore", _IMAGE_WARNING, RuntimeWarning)
             local.init(
                 containers.runner(environment)
                 if containers

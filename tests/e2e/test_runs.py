@@ -37,6 +37,11 @@ def test_the_summary_has_what_others_rely_on(finished: Finished) -> None:
         assert {"outcome", "reason", "interval"} <= set(summary["decision"])
 
 
+def test_nothing_is_warned_of(finished: Finished) -> None:
+    assert [line for one in finished.results for line in one.text.splitlines()
+            if "Warning" in line] == []  # fmt: skip
+
+
 def test_the_report_needs_nothing_but_itself(finished: Finished) -> None:
     for summary in finished.summaries:
         html = Path(finished.project.folder, summary["reports"]["evaluation"]).read_text("utf-8")

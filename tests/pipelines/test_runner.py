@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kfp import dsl
 
+from components.base import component
 from pipelines import runner
 from regraft.errors import UserError
 
@@ -112,3 +115,25 @@ def test_results_of_an_earlier_run_cannot_be_taken_for_those_of_a_failed_one(
     (tmp_path / "summary.json").write_text("{}")
     with runner.claimed(tmp_path):
         assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_local_run_warns_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubeflow warns of each step whose image has no `python` in its name."""
+    monkeypatch.setenv("REGRAFT_HOME", str(tmp_path / "home"))
+
+    @component
+    def tiny():  # type: ignore[no-untyped-def]
+        import os
+        from pathlib import Path
+
+        Path(os.environ["REGRAFT_STEP_RECORDS"], "tiny.json").write_text('{"name": "tiny"}')
+
+    @dsl.pipeline
+    def one_step():  # type: ignore[no-untyped-def]
+        tiny()
+
+    with warnings.catch_warnings(record=True) as warned, runner.claimed(tmp_path / "run") as left:
+        warnings.simplefilter("always")
+        runner.run_pipeline(one_step, {}, tmp_path / "run", left, 1, cached=False)
+        assert (left / "tiny.json").is_file(), "the step ran"
+    assert [str(one.message) for one in warned] == []
