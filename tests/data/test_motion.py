@@ -71,6 +71,13 @@ def test_bytes_that_are_no_motion(tmp_path: Path, content: bytes, reason: str) -
     assert inspect_motion(path)["reason"] == reason
 
 
+def test_a_pose_file_without_hands_is_refused(tmp_path: Path) -> None:
+    write_pose(Motion(BAD["no_hands"], 25), tmp_path / "bad.pose")
+    assert inspect_motion(tmp_path / "bad.pose")["reason"] == "no_hands"
+    with pytest.raises(UserError, match="no_hands"):
+        open_motion(tmp_path / "bad.pose")
+
+
 def test_tracked_joints_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     import pose_format
 

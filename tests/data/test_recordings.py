@@ -12,7 +12,9 @@ import pytest
 import soundfile
 
 from regraft.data.examples.number_signs import FPS, drawn_signer, number_sign
+from regraft.data.motion import Motion, write_pose
 from regraft.data.recordings import list_recordings, unlabelled_motions
+from regraft.data.skeleton import LEFT_HAND, RIGHT_HAND
 from regraft.errors import UserError
 
 SPEAKERS = ("ann", "bob")
@@ -34,13 +36,19 @@ def joints(label: str = "1", seed: int = 0) -> np.ndarray:
     return number_sign(label, drawn_signer(rng), rng)
 
 
-def write_signs(folder: Path, rows: list[tuple[str, str, np.ndarray]]) -> None:
+def write_signs(
+    folder: Path, rows: list[tuple[str, str, np.ndarray]], suffix: str = ".npz"
+) -> None:
     """Files of (label, source, joints), and their index."""
     folder.mkdir(parents=True)
     index = []
     for number, (label, source, motion) in enumerate(rows):
-        np.savez(folder / f"{number}.npz", joints=motion, fps=FPS)
-        index.append({"file": f"{number}.npz", "label": label, "source": source})
+        file = folder / f"{number}{suffix}"
+        if suffix == ".npz":
+            np.savez(file, joints=motion, fps=FPS)
+        else:
+            write_pose(Motion(motion, FPS), file)
+        index.append({"file": file.name, "label": label, "source": source})
     (folder / "index.jsonl").write_text("".join(json.dumps(row) + "\n" for row in index))
 
 
@@ -83,7 +91,9 @@ def test_signs_of_two_languages_are_never_mixed(root: Path) -> None:
 
 
 def without_hands(motion: np.ndarray) -> np.ndarray:
-    return np.full_like(motion, np.nan)
+    found = np.where(np.isnan(motion), motion[:, RIGHT_HAND][:, :1], motion)
+    found[:, LEFT_HAND] = found[:, RIGHT_HAND] = np.nan
+    return found
 
 
 def with_infinity(motion: np.ndarray) -> np.ndarray:
@@ -91,18 +101,24 @@ def with_infinity(motion: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "reason"), [(without_hands, "no_hands"), (with_infinity, "not_finite")]
+    ("spoilt", "reason", "suffix"),
+    [
+        (without_hands, "no_hands", ".npz"),
+        (without_hands, "no_hands", ".pose"),
+        (with_infinity, "not_finite", ".npz"),
+    ],
 )
 def test_a_motion_that_cannot_be_used_is_left_out_of_pairs_and_named_in_a_table(
     root: Path,
     spoilt: Callable[[np.ndarray], np.ndarray],
     reason: str,
+    suffix: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write_signs(root / "sign", [("1", "x", spoilt(joints())), ("1", "x", joints())])
+    write_signs(root / "sign", [("1", "x", spoilt(joints())), ("1", "x", joints())], suffix)
     assert {Path(p).stem for p in listed(root)["motion"] if p} == {"1"}
     assert reason in capsys.readouterr().err
-    rows = [{"path": "speech/1_ann_0.wav", "label": "1", "motion": "sign/0.npz"},
+    rows = [{"path": "speech/1_ann_0.wav", "label": "1", "motion": f"sign/0{suffix}"},
             {"path": "speech/2_bob_0.wav", "label": "2", "motion": ""}]  # fmt: skip
     (root / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = listed(root / "pairs.jsonl")

@@ -3,59 +3,25 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
-from regraft.backbones.audio_encoder import AudioEncoder, AudioSpec
-from regraft.backbones.families.speech_embedding import SpeechEmbedding
-from regraft.backbones.motion_autoencoder import MotionAutoencoder
 from regraft.data.motion import open_motion
 from regraft.errors import UserError
-from regraft.tasks import load_model, speech_to_sign
+from regraft.tasks import speech_to_sign
 from regraft.tasks.audio_views import AudioViews
-from regraft.tasks.sign_bridge import SignBridge
 from regraft.tasks.sign_sentence import sentence
-from regraft.tasks.signer import Signer
 from regraft.tasks.speech_predictor import SpeechPredictor
-
-WORDS = ["no", "yes"]
-
-
-def encoder() -> AudioEncoder:
-    torch.manual_seed(0)
-    return AudioEncoder(
-        AudioSpec("speech_embedding", {"width": 4}), SpeechEmbedding(width=4)
-    ).eval()
-
-
-def tone(hertz: float = 300, seconds: float = 0.4, rate: int = 16_000) -> np.ndarray:
-    return 0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
-
-
-def as_bytes(samples: np.ndarray, rate: int = 16_000, subtype: str = "PCM_16") -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, format="WAV", subtype=subtype)
-    return buffer.getvalue()
+from tests.tasks.spoken import WORDS, as_bytes, encoder, saved_and_loaded, tone
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> SpeechPredictor:
-    """Saved and loaded again, with a signer that knows one of its two words."""
-    folder = tmp_path_factory.mktemp("model")
-    model = speech_to_sign.new_model(encoder(), WORDS, test_views=1)
-    model.set_head(np.zeros((2, model.encoder.dim)), np.array([0.0, 1.0]))
-    speech_to_sign.save(model, folder)
-    bridge = SignBridge(MotionAutoencoder(), torch.randn(2, 4, 64)).eval()
-    Signer(bridge, WORDS, frozenset({"no"})).save(folder)
-    found = load_model(folder)
-    assert isinstance(found, SpeechPredictor)
-    return found
+    return saved_and_loaded(tmp_path_factory.mktemp("model"))
 
 
 def test_an_answer_has_the_word_and_a_motion_file_that_can_be_opened(
