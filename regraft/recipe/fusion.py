@@ -46,7 +46,7 @@ class Bilinear(Options):
     """One model of the text, the image, and the products of their leading components."""
 
     kind: Literal["bilinear"] = "bilinear"
-    image_rank: int = Field(default=16, ge=1)
+    image_rank: int = Field(default=32, ge=1)
     """Components of the image that enter the products."""
     text_rank: int = Field(default=64, ge=1)
     """Components of the text that enter the products."""

@@ -16,6 +16,7 @@ from torch import nn
 
 from regraft.backbones.encoder import load_encoder
 from regraft.backbones.heads.fusion import FusionHead, FusionModel
+from regraft.backbones.heads.linear import LinearHead
 from regraft.backbones.pair_encoder import PairEncoder
 from regraft.data.pair_files import PairFile, stored_pair
 from regraft.errors import UserError
@@ -25,10 +26,13 @@ from regraft.recipe.fusion import FUSIONS
 from regraft.tasks import image_text_classification as task
 from regraft.tasks.grad_cam import evidence_map, shown_evidence
 from regraft.tasks.pair_predictor import PairPredictor
-from regraft.training.fusion import fit_pairs
+from regraft.training.fusion import PairModel, fit_pairs
 from regraft.training.fusion_probe import fit_fusion_probe
 from regraft.training.optimisation import Optimisation, freeze, groups_of
 from regraft.transfer.fusion import Embedded
+from regraft.transfer.fusion.concatenated import Concatenated
+from regraft.transfer.fusion.expert import Expert
+from regraft.transfer.fusion.two_stages import TwoStages
 from regraft.transfer.plans import lora
 from regraft.transfer.stage import Stage
 from tests.backbones.texts import WORDS, tiny_folder
@@ -185,6 +189,21 @@ def test_a_head_says_what_the_fusion_says(kind: str) -> None:
     np.testing.assert_allclose(found[2:], wanted[2:], atol=1e-4)
     np.testing.assert_allclose(found[:1], model.probabilities(None, text[:1]), atol=1e-4)
     np.testing.assert_allclose(found[1:2], model.probabilities(image[1:2], None), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["image", "text", "concatenated"])
+def test_a_head_tells_the_kind_of_answer_first_where_an_expert_does(name: str) -> None:
+    rng = np.random.default_rng(0)
+    image, text = rng.normal(size=(20, 5)), rng.normal(size=(20, 4))
+
+    def expert(dim: int) -> Expert:
+        head = LinearHead(rng.normal(size=(6, dim)), rng.normal(size=6), 1.0)
+        return Expert(head, 0.7, np.zeros((20, 6)), TwoStages(np.arange(6) < 2, 2.0))
+
+    fusions = {"concatenated": Concatenated(expert(9))}
+    model = PairModel(list("abcdef"), expert(5), expert(4), fusions, {}, name, {})
+    logits = FusionModel(model.values()).logits(np.concatenate([image, text], 1))
+    np.testing.assert_allclose(np.exp(logits), model.probabilities(image, text), atol=1e-5)
 
 
 def test_gradients_reach_both_encoders_and_a_locked_one_stays(

@@ -1,6 +1,7 @@
 """A fusion as a head: from the embeddings of an image and a text, side by side, to classes.
 
-    l_image, l_text = log softmax of a linear head on either embedding
+    l_image, l_text = log softmax of a linear head on either embedding, or that of the kind of
+                      answer and then of the answer (`transfer.fusion.two_stages`)
     logits = joint(image, text, l_image, l_text) where both are there, else l of the one that is
 
 `joint` is that of the fusion whose formula and source `regraft.transfer.fusion.<kind>` gives; here
@@ -85,8 +86,7 @@ class FusionHead(nn.Module):
         """Logits (n, classes) of embeddings (n, dim)."""
         image, text = x.float().split(self._parts, 1)
         seen, read = (part.abs().amax(1, keepdim=True) > 0 for part in (image, text))
-        of_image = functional.linear(image, self.image_weight, self.image_bias).log_softmax(1)
-        of_text = functional.linear(text, self.text_weight, self.text_bias).log_softmax(1)
+        of_image, of_text = _expert(self, image, "image_"), _expert(self, text, "text_")
         joint = self.scale * self._joint(self, image, text, of_image, of_text)
         alone: torch.Tensor = torch.where(seen, of_image, of_text)
         return torch.where(seen & read, joint, alone)
@@ -126,6 +126,22 @@ def _tensor(value: Any) -> torch.Tensor:
     return torch.as_tensor(np.asarray(value), dtype=torch.float32).clone()
 
 
+def _expert(head: Any, x: torch.Tensor, side: str = "") -> Any:
+    """Log-probabilities (n, classes) of features (n, dim), as `transfer.fusion.expert`."""
+    weight, bias = (getattr(head, f"{side}{name}") for name in ("weight", "bias"))
+    scores = functional.linear(x, weight, bias)
+    if not hasattr(head, f"{side}stage_common"):
+        return scores.log_softmax(1)
+    common = getattr(head, f"{side}stage_common") > 0
+    sums = torch.stack([scores[:, own].sum(1) for own in (~common, common)], 1)
+    rare, often = (getattr(head, f"{side}stage_scale") * sums).log_softmax(1).split(1, 1)
+    found = scores
+    for own, kind in ((~common, rare), (common, often)):
+        within = scores.masked_fill(~own, -torch.inf).logsumexp(1, keepdim=True)
+        found = torch.where(own, scores - within + kind, found)
+    return found
+
+
 def _image(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
     return of_image
 
@@ -135,7 +151,7 @@ def _text(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
 
 
 def _concatenated(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
-    return functional.linear(torch.cat([image, text], 1), head.weight, head.bias)
+    return _expert(head, torch.cat([image, text], 1))
 
 
 def _weighted(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
@@ -164,7 +180,7 @@ def _bilinear(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> 
         )
     )
     products = (read[:, :, None] * seen[:, None, :]).flatten(1)
-    return functional.linear(torch.cat([text, head.share * products], 1), head.weight, head.bias)
+    return _expert(head, torch.cat([text, head.share * products], 1))
 
 
 def _mixture(weight: Any, of_image: Any, of_text: Any) -> Any:

@@ -13,6 +13,7 @@ from regraft.transfer.fusion import KINDS, Embedded, Opinions, fit_fusion
 from regraft.transfer.fusion.expert import fit_expert
 from regraft.transfer.fusion.gated import Gated
 from regraft.transfer.fusion.pooled import accuracy, answerable
+from regraft.transfer.fusion.two_stages import TwoStages
 
 OPTIONS: dict[str, dict[str, Any]] = {options.kind: options.model_dump() for options in FUSIONS}
 N = 240
@@ -95,6 +96,40 @@ def test_an_expert_has_not_seen_what_it_answers_held_out() -> None:
     expert = fit_expert(features, labels, assign_folds(np.zeros(N), None, seed=0))
     assert accuracy(expert.log_probabilities(features), labels) > 0.8
     assert accuracy(expert.held_out, labels) < 0.65
+
+
+def _asked(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Texts that say which kind of answer is asked for and hardly which of the rare ones."""
+    rng = np.random.default_rng(seed)
+    rare = rng.random(N) < 0.4
+    labels = np.where(rare, 2 + rng.integers(0, 24, N), rng.integers(0, 2, N))
+    labels[:26] = np.arange(26)
+    features = rng.normal(0, 0.3, (N, 40))
+    features[:, 0] += np.where(labels > 1, 1.0, -1.0)
+    features[np.arange(N), 2 + labels] += 0.6
+    return labels.astype(np.int64), _unit(features)
+
+
+def test_common_and_rare_answers_are_told_apart_first_where_there_are_both() -> None:
+    labels, features = _asked(5)
+    folds = assign_folds(np.zeros(N), None, seed=0)
+    expert = fit_expert(features, labels, folds)
+    assert expert.stages is not None
+    assert np.flatnonzero(expert.stages.common).tolist() == [0, 1]
+    found = expert.log_probabilities(features)
+    np.testing.assert_allclose(np.exp(found).sum(1), 1)
+    rare = labels > 1
+    assert (found.argmax(1)[rare] > 1).mean() > 0.9
+    two = fit_expert(features, (labels > 1).astype(np.int64), folds)
+    assert two.stages is None and "stage_common" not in two.values()
+
+
+def test_two_stages_move_probability_between_kinds_and_not_within() -> None:
+    scores = np.log([[0.6, 0.2, 0.15, 0.05]])
+    found = np.exp(TwoStages(np.array([True, True, False, False]), 1.0).log_probabilities(scores))
+    common = 0.6 * 0.2 / (0.6 * 0.2 + 0.15 * 0.05)  # softmax of the sums of logarithms
+    np.testing.assert_allclose(found[0, :2], common * np.array([0.75, 0.25]))
+    np.testing.assert_allclose(found[0, 2:], (1 - common) * np.array([0.75, 0.25]))
 
 
 def test_a_class_of_one_fold_is_not_answerable() -> None:
