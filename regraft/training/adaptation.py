@@ -27,9 +27,10 @@ from regraft.transfer.adaptation.standardise import standardised
 
 Validator = Callable[[Any, Any], float]
 _FOLDS = 3
-ENOUGH_LABELS = 10
-"""Labelled target examples of every class from which on they choose: fewer are a coin toss."""
-_TARGET_FOLDS = 5
+ENOUGH_LABELS = 5
+"""Labelled target examples of every class from which on they weigh the candidates: as many as
+there are folds, so that every fold leaves out some of each class."""
+_TARGET_FOLDS = ENOUGH_LABELS
 ADAPTIVE = ("standardise", "self_training")
 
 
