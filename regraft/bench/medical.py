@@ -66,6 +66,8 @@ def understanding(folder: Path) -> list[Cell]:
         "backbone.name": "minilm",
         "features.views": 1,
         "features.taps": 0,
+        "finetune.few_shot": {"kind": "contrast"},
+        "finetune.augmentation": {"typos": 0.05, "word_dropout": 0.05, "topic_swaps": 0.8},
     }
     few = fields | _FEW
     templates = fields | _TEMPLATES

@@ -22,6 +22,8 @@ class AugmentationOptions(Options):
     """Share of the words of a text that get a typing error: letters swapped, lost or doubled."""
     word_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the words of a text that are left out."""
+    topic_swaps: float = Field(default=0.0, ge=0, le=1)
+    """Texts with a topic (the column of that name): share of the views that name another one."""
     modality_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Pairs: share of the views that lack their image or their text."""
     speech: bool = True

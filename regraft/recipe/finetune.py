@@ -11,6 +11,7 @@ from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.averaging import Averaging
 from regraft.recipe.base import Options
 from regraft.recipe.batches import ReplayOptions, Sampling, Shuffled
+from regraft.recipe.few_shot import FewShotOptions
 from regraft.recipe.gradients import Gradients, Sum
 from regraft.recipe.objectives import Objective
 from regraft.recipe.optimiser import OptimiserOptions
@@ -72,6 +73,8 @@ class FinetuneOptions(Options):
     min_labels_per_class: int = Field(default=15, ge=0)
     """With fewer training labels in the smallest class, the plan ends after the probe: there is
     too little to choose an epoch with."""
+    few_shot: FewShotOptions = FewShotOptions()
+    """What is learned from so few labels."""
     probe_is_enough: float = Field(default=0.985, gt=0, le=1)
     """With this cross-validated accuracy of the probe, the plan ends after it: blocks that move
     cost several times as much for what is left. 1 goes on in any case."""

@@ -119,8 +119,27 @@ class PseudoLabel(ObjectiveOptions):
     """How slowly the estimate follows of how well each class is learned."""
 
 
+class SupervisedContrast(ObjectiveOptions):
+    """Draws one class together and different ones apart (Khosla et al., NeurIPS 2020)."""
+
+    kind: Literal["supervised_contrast"] = "supervised_contrast"
+    temperature: float = Field(default=0.1, gt=0)
+    """Softness of the choice among the examples of a batch: small looks at the nearest ones."""
+
+
 Objective = Annotated[
-    L2SP | EWC | LwF | DANN | CDAN | MCC | CORAL | MMD | DRCN | EntropyMinimisation | PseudoLabel,
+    L2SP
+    | EWC
+    | LwF
+    | DANN
+    | CDAN
+    | MCC
+    | CORAL
+    | MMD
+    | DRCN
+    | EntropyMinimisation
+    | PseudoLabel
+    | SupervisedContrast,
     Field(discriminator="kind"),
 ]
 

@@ -90,6 +90,7 @@ def _finetune(
     from regraft.steps.choosing import chosen_strategy
     from regraft.steps.companions import write_companions
     from regraft.steps.engine import optimisation_of, ports_of, trunks_of
+    from regraft.steps.few_shot import few_shot_history
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
     from regraft.steps.saving import save_trained
@@ -149,8 +150,21 @@ def _finetune(
                 seed=seed,
             )
 
+        history: dict[str, Any] | None = None
         strategy: dict[str, Any] = {}
-        if options["strategy"] == "auto":
+        if _by_contrast(options, train.smallest_class, probe["kind"], model, [adapted, semi]):
+            history = few_shot_history(
+                module,
+                model,
+                rows,
+                Path(features),
+                options,
+                head_kind=probe["kind"],
+                code_version=code_version,
+                work_dir=folder,
+                seed=seed,
+            )
+        if history is None and options["strategy"] == "auto":
             options, strategy = chosen_strategy(
                 model,
                 options,
@@ -163,11 +177,11 @@ def _finetune(
                 seed=seed,
                 work_dir=folder,
             )
-        else:
+        elif history is None:
             options = options | {
                 "plan": _plan(options, train.smallest_class, probe["cv_accuracy"], bool(adapted))
             }
-        history = trained(model, options, folder)
+        history = history or trained(model, options, folder)
         if strategy:
             history["strategy"] = strategy
         if adapted:
@@ -178,6 +192,19 @@ def _finetune(
             calibrate_tasks(module, model, validation)
             save_trained(module, model, None if adapted else validation, history, Path(out_dir))
             write_companions(rows, Path(features), Path(out_dir), seed=seed)
+
+
+def _by_contrast(
+    options: dict[str, Any], smallest_class: int, head_kind: str, model: Any, others: list[Any]
+) -> bool:
+    """Whether the recipe asks for it, labels are few, and nothing else has learned from more."""
+    return (
+        options["few_shot"]["kind"] == "contrast"
+        and smallest_class < options["min_labels_per_class"]
+        and head_kind not in ("cache_model", "fusion")
+        and not model.auxiliary
+        and not any(found and found.head for found in others)
+    )
 
 
 def _refuse_mixing(encoder: BlockwiseEncoder, options: dict[str, Any]) -> None:

@@ -84,7 +84,8 @@ def training_views(
     encoder: TransformerEncoder, rows: pd.DataFrame, augmentation: dict[str, Any], *, seed: int
 ) -> TextViews:
     """The views of these rows that a model with this encoder is trained on."""
-    return TextViews(rows["text"].tolist(), encoder.tokens, augmentation, seed=seed)
+    topics = rows["topic"].fillna("").tolist() if "topic" in rows else []
+    return TextViews(rows["text"].tolist(), encoder.tokens, augmentation, seed=seed, topics=topics)
 
 
 def embeddings_of_views(

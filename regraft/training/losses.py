@@ -52,7 +52,7 @@ class ClassificationLoss:
     `auxiliary` are further labels of the same examples; the logits of these tasks follow those of
     the label, in this order. Each is a loss "label:<task>" times `auxiliary_weight`: the mean over
     the labelled examples of the batch (0 where there is none), smoothed, mixed and weighed as the
-    label is.
+    label is. With `label_weight` 0 the label teaches through the extra terms alone.
     """
 
     labels: np.ndarray
@@ -64,6 +64,7 @@ class ClassificationLoss:
     teacher_dim: int = 0
     auxiliary: dict[str, TaskLabels] = field(default_factory=dict)
     auxiliary_weight: float = 1.0
+    label_weight: float = 1.0
 
     def prepare(
         self, inputs: list[torch.Tensor], indices: np.ndarray, views: np.ndarray
@@ -97,10 +98,10 @@ class ClassificationLoss:
         targets = wanted["labels"]
         weights = self.class_weights.to(targets.device) if self.class_weights is not None else None
         if not self.auxiliary:
-            return {"label": soft_cross_entropy(logits, targets, weights)}
+            return {"label": self.label_weight * soft_cross_entropy(logits, targets, weights)}
         sizes = [self.n_classes, *(task.n_classes for task in self.auxiliary.values())]
         own, *further = logits.split(sizes, 1)
-        losses = {"label": soft_cross_entropy(own, targets, weights)}
+        losses = {"label": self.label_weight * soft_cross_entropy(own, targets, weights)}
         for (name, task), answers in zip(self.auxiliary.items(), further, strict=True):
             loss = self._loss_of_task(task, answers, wanted[f"label:{name}"])
             losses[f"label:{name}"] = self.auxiliary_weight * loss

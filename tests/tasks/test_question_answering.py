@@ -289,3 +289,17 @@ def test_views_are_the_text_and_then_reproducible_noise(tmp_path: Path) -> None:
 def test_noise_never_leaves_an_empty_text() -> None:
     rng = np.random.default_rng(0)
     assert all(noisy("fever", rng, typos=0.9, dropout=0.99) for _ in range(50))
+
+
+def test_views_may_be_about_another_topic_of_the_table(tmp_path: Path) -> None:
+    tokens = tiny(tmp_path).tokens
+    texts, topics = ["what causes Fever in children", "how can i treat it"], ["fever", "asthma"]
+    swaps = AugmentationOptions(topic_swaps=1.0).model_dump()
+    views = TextViews(texts, tokens, swaps, seed=0, topics=topics)
+    seen = {views.text(0, view) for view in range(1, 30)}
+    assert seen == {"what causes fever in children", "what causes asthma in children"}
+    assert views.text(0, 0) == texts[0]
+    assert {views.text(1, view) for view in range(9)} == {texts[1]}  # it does not name its topic
+    assert views.fingerprint != TextViews(texts, tokens, swaps, seed=0).fingerprint
+    unknown = TextViews(texts, tokens, swaps, seed=0, topics=["", ""])
+    assert unknown.text(0, 3) == texts[0]

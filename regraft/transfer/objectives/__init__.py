@@ -26,6 +26,7 @@ KINDS = (
     "drcn",
     "entropy",
     "pseudo_label",
+    "supervised_contrast",
     "feature_hint",
 )
 
