@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from regraft.data.images import inspect_image
+from regraft.data.looked_at import remembering
 from regraft.data.pair_files import PairFile, parsed, stored_pair
 from regraft.data.readers import existing_root, restricted
 from regraft.data.rejection import RejectedError
@@ -117,10 +119,12 @@ def read_pairs(
     test_fraction: float = 0.2,
     seed: int = 0,
     need_label: bool = True,
+    memory: Path | None = None,
 ) -> pd.DataFrame:
     """Every pair of the table `root`, or of the metadata file in the folder `root`.
 
-    With `need_label` False the target may be missing, cell by cell or as a column.
+    With `need_label` False the target may be missing, cell by cell or as a column. `memory` is a
+    file that remembers the images, so that another call opens only what changed (`looked_at`).
 
     Columns: id (row number), path, text, label (lower case, without a full stop at the end), group
     (equal for pairs whose images have the same bytes), split (the table's own, or drawn: whole
@@ -141,7 +145,11 @@ def read_pairs(
         text=_cells(raw[text]),
         label=_labels(raw[target]),
     )
-    files = {name: _judged(Path(name), path.parent, max_pixels) for name in set(pairs["path"])}
+    look = partial(_judged, folder=path.parent, max_pixels=max_pixels)
+    names = set(pairs["path"])
+    files = (
+        remembering(look, names, memory) if memory else {name: look(Path(name)) for name in names}
+    )
     pairs["group"] = [files[name][0] for name in pairs["path"]]
     pairs["reason"] = [files[name][1] for name in pairs["path"]]
     pairs["reason"] = _with_text_problems(pairs, need_label)

@@ -60,7 +60,7 @@ def search(reference: str, query: PairFile, among: Path, *, k: int = 5) -> list[
     with versions.model_folder(found.name, found.version) as folder:
         predictor: Any = load_model(folder)
         _refuse_what_cannot_search(predictor, reference)
-        pairs = usable(read_pairs(among, max_pixels=DEFAULT_MAX_PIXELS, need_label=False))
+        pairs = _searched(among, store.home() / "search")
         kept = store.home() / "search" / f"{found.name}-{found.version}"
         index = _index(predictor, pairs, wanted, kept)
         vectors = _vectors(predictor, [query], asked)
@@ -77,6 +77,15 @@ def _refuse_what_cannot_search(predictor: Any, reference: str) -> None:
         expected="a model of the task image_text_classification with the head `fusion`, trained on "
         "at least 10 images",
     )
+
+
+def _searched(among: Path, folder: Path) -> pd.DataFrame:
+    """The usable pairs of the table; images that were looked at for an earlier search are not
+    opened while they have not changed."""
+    memory = (
+        folder / f"images-{hashlib.sha256(str(among.resolve()).encode()).hexdigest()[:16]}.json"
+    )
+    return usable(read_pairs(among, max_pixels=DEFAULT_MAX_PIXELS, need_label=False, memory=memory))
 
 
 def _index(predictor: PairPredictor, pairs: pd.DataFrame, side: int, folder: Path) -> Index:

@@ -12,10 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from regraft.cli.main import cli
+from regraft.data import pairs
+from regraft.data.images import inspect_image
 from regraft.data.pair_files import PairFile
 from regraft.errors import UserError
 from regraft.serving import search as room
 from regraft.serving.search import search
+
+from .support import picture
 
 
 @pytest.mark.parametrize("given", [[], ["--text", "a leaf", "--image", "a.jpg"]])
@@ -46,7 +50,36 @@ def test_other_texts_are_another_index(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(room, "_vectors", vectors)
     model: Any = None
     for texts in (["a", "b", "b"], ["a", "b", "b"], ["a", "c", "c"]):
-        pairs = pd.DataFrame({"id": ["1", "2", "3"], "text": texts, "group": "g", "path": "p"})
-        index = room._index(model, pairs, room._TEXT, tmp_path)
+        rows = pd.DataFrame({"id": ["1", "2", "3"], "text": texts, "group": "g", "path": "p"})
+        index = room._index(model, rows, room._TEXT, tmp_path)
         assert index.ids == sorted(set(texts))
     assert embedded == [["a", "b"], ["a", "c"]]
+
+
+def test_only_images_that_changed_are_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def inspected(path: Path, **options: Any) -> Any:
+        opened.append(path.name)
+        return inspect_image(path, **options)
+
+    monkeypatch.setattr(pairs, "inspect_image", inspected)
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(picture(ord(name)))
+    table = tmp_path / "metadata.csv"
+    table.write_text("file_name,text\na.png,one\nb.png,two\nb.png,three\ngone.png,four\n")
+
+    def searched() -> Any:
+        opened.clear()
+        return room._searched(tmp_path, tmp_path / "kept")
+
+    first = searched()
+    assert sorted(opened) == ["a.png", "b.png"]
+    pd.testing.assert_frame_equal(searched(), first)
+    assert opened == []
+    (tmp_path / "b.png").write_bytes(picture(7) + b"longer")
+    assert searched()["group"].tolist() != first["group"].tolist() and opened == ["b.png"]
+    table.write_text(table.read_text() + "c.png,five\n")
+    assert len(searched()) == 4 and opened == ["c.png"]
