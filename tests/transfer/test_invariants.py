@@ -218,6 +218,25 @@ def test_every_kind_has_options_in_the_recipe() -> None:
         assert {one.model_fields["kind"].default for one in OPTIONS[port]} == set(kinds)
 
 
+PARTS = {
+    averaging: {"interpolation"},
+    objectives: {"adversary", "anchor", "classification", "contrastive", "decoupled",
+                 "distillation", "domains", "mixup", "reversal", "standardised"},
+    gradients: {"clipping", "learned", "measured"},
+    batches: {"background"},
+    plans: set(),
+}  # fmt: skip
+"""Files of a room that are no filling of its port: what several share, and what another test of the
+same folder covers (losses of a batch, clipping, composed backgrounds)."""
+
+
+def test_every_strategy_file_is_covered_here() -> None:
+    covered = {*SWITCHES, *(kind for kinds in KINDS.values() for kind in kinds)}
+    for room, parts in PARTS.items():
+        files = {file.stem for file in Path(str(room.__file__)).parent.glob("[a-z]*.py")}
+        assert files - covered == parts, f"{room.__name__}: give it a case, or name it in PARTS"
+
+
 @every_case
 def test_frozen_is_bit_equal(case: Case) -> None:
     assert differing(trained(case), classifier()) <= may_move(case)
