@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from regraft.evaluation.calibration import expected_calibration_error
+from regraft.evaluation.class_losses import class_losses
 from regraft.evaluation.metrics import check_labels, check_probabilities, class_numbers
 from regraft.evaluation.paired_bootstrap import paired_bootstrap
 from regraft.evaluation.pairs import pair
@@ -35,9 +36,9 @@ def compare_models(
 
     Returns what `gate.decide` reads: difference, low, high, p_better (`paired_bootstrap`), p_value,
     discordant, exact (`sign_flip_test`), count, groups, slices [{slice, value, count, candidate,
-    champion}], ece {count, candidate, champion} and, where `source` has rows, source {count,
-    candidate, champion}; figures of a model are accuracies and calibration errors. Raises UserError
-    as `pairs.pair` does.
+    champion}], classes (`class_losses`), ece {count, candidate, champion} and, where `source` has
+    rows, source {count, candidate, champion}; figures of a model are accuracies and calibration
+    errors. Raises UserError as `pairs.pair` does.
     """
     truth = class_numbers(rows["label"].tolist(), classes)
     scores = {"candidate": candidate, "champion": champion}
@@ -60,6 +61,7 @@ def compare_models(
             {"slice": name, "value": value, **accuracies(part)}
             for name, value, part in parts_of(right, **(slicing or {}))
         ],
+        "classes": class_losses(right),
         "ece": {"count": len(rows)}
         | {who: expected_calibration_error(truth, one) for who, one in checked.items()},
     }

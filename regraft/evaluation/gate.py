@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from regraft.errors import UserError
+from regraft.evaluation.class_losses import FEWEST_OF_A_CLASS, sign_test
 from regraft.evaluation.evidence import interval_of, number, share
 from regraft.evaluation.pairs import FEWEST_GROUPS
 
@@ -14,6 +15,9 @@ Outcome = Literal["first", "promote", "hold"]
 LEVEL = 0.03
 """One-sided level of the sign-flip test. Together with the interval it promotes equal models at
 most 33 times in 1,000 (simulated for 6 to 45 answers, 1,500 test sets each at the worst)."""
+CLASS_LEVEL = 1 / 16
+"""One-sided level of the sign test of each class: four examples lost and none won reach it. Of
+equal models it holds back 1 in 100 for each class of five examples (docs/gate.md)."""
 FEWEST_FOR_CALIBRATION = 50
 """Below this many examples the calibration error is mostly noise."""
 
@@ -51,7 +55,7 @@ class Rules:
 
     `min_gain` is a share, `max_*_pp` are percentage points, `max_ece_increase` is a share and
     `max_latency_ratio` candidate over champion. Slices with fewer than `min_slice_rows` examples
-    are not judged.
+    are not judged by their points alone.
     """
 
     min_gain: float = 0.0
@@ -87,7 +91,8 @@ def decide(
     4. The gain is shown: the lower end of its interval exceeds `min_gain`, and the sign-flip test
        says that luck hardly makes such a gain (`LEVEL`). How many examples of each class there are
        counts as given, not as chance.
-    5. No harm is seen: slices, source, calibration and latency stay within their budgets.
+    5. No harm is seen: slices, classes, source, calibration and latency stay within their budgets;
+       a class of few examples is only lost if luck hardly loses so many (`CLASS_LEVEL`).
 
     Raises UserError if anything that the rules read is missing or not a finite number: a gate
     without evidence must not look like a gate that said no.
@@ -194,6 +199,7 @@ def _gain(comparison: Mapping[str, Any], rules: Rules) -> Iterator[Check]:
 def _harm(comparison: Mapping[str, Any], rules: Rules) -> Iterator[Check]:
     if rules.max_slice_drop_pp is not None:
         yield _slices(comparison, rules.max_slice_drop_pp, rules.min_slice_rows)
+        yield _classes(comparison, rules.max_slice_drop_pp)
     if rules.max_source_drop_pp is not None and comparison.get("source") is not None:
         drop, told, kept = _drop(comparison["source"], "source accuracy", rules.max_source_drop_pp)
         yield Check("source", kept, drop, rules.max_source_drop_pp, told)
@@ -215,6 +221,30 @@ def _slices(comparison: Mapping[str, Any], budget: float, fewest: int) -> Check:
     if broken[1:]:
         told += f" (and {len(broken) - 1} more of {len(judged)} slices)"
     return Check("slices", not broken, drop, limit, told)
+
+
+def _classes(comparison: Mapping[str, Any], budget: float) -> Check:
+    """The class of a domain that lost most, beyond the budget of a slice and beyond luck."""
+    limit = number(budget, "the slice budget")
+    found = [_class(row, limit) for row in _part(comparison, "classes")]
+    if not found:
+        words = f"no class has {FEWEST_OF_A_CLASS} independent examples"
+        return Check("classes", None, None, CLASS_LEVEL, words)
+    broken = [one for one in found if not one[2]]
+    p, told, _ = min(broken or found, key=lambda one: one[0])
+    if broken[1:]:
+        told += f" (and {len(broken) - 1} more of {len(found)} classes)"
+    return Check("classes", not broken, p, CLASS_LEVEL, told)
+
+
+def _class(row: Mapping[str, Any], budget: float) -> tuple[float, str, bool]:
+    """The sign test's p-value, in words, and whether the class was kept."""
+    name = f"class {row['value']}" + (f" of {row['domain']}" if row["domain"] else "")
+    _, told, kept = _drop(row, name, budget)
+    lost, won = (int(number(row.get(key), f"what {name} {key}")) for key in ("lost", "won"))
+    p = sign_test(lost, won)
+    told += f" ({lost} lost, {won} won: p {p:.2g}, above {CLASS_LEVEL:g} it may be luck)"
+    return p, told, kept or p > CLASS_LEVEL
 
 
 def _drop(row: Mapping[str, Any], name: str, budget: float) -> tuple[float, str, bool]:

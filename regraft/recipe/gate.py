@@ -19,9 +19,10 @@ class GateOptions(Options):
     min_gain: float = Field(default=0.0, ge=0, lt=1)
     """The lower end of the paired 95 % interval of the gain must exceed this."""
     max_slice_drop_pp: float = Field(default=10.0, ge=0, le=100)
-    """How many percentage points (and one example) a domain, class or image condition may lose."""
+    """How many percentage points (and one example) a domain, class or image condition may lose; so
+    may a class within a domain with five examples or more, where luck hardly loses as many."""
     min_slice_rows: int = Field(default=10, ge=1)
-    """Slices with fewer test examples are not judged."""
+    """Slices with fewer test examples are not judged by their points alone."""
     max_source_drop_pp: float = Field(default=1.5, ge=0, le=100)
     """With two domains: how many percentage points of source accuracy may be lost against the
     champion (and one example); without a champion, by adaptation against the probe before it."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regraft.evaluation.class_losses import sign_test
 from regraft.evaluation.comparison import compare_models
-from regraft.evaluation.gate import Decision, Rules, decide
+from regraft.evaluation.gate import CLASS_LEVEL, LEVEL, Decision, Rules, decide
 from regraft.evaluation.metrics import class_numbers, classification_metrics
 from regraft.recipe.gate import GateOptions
 
@@ -126,6 +128,7 @@ LEANING = (0.05, 0.05, 0.92)
 LAB = (150, 0.97, 0.97)
 FIELD: Domains = {"lab": LAB, "field": (15, 0.34, 0.83)}
 LEANING_FIELD: Domains = {"lab": LAB, "field": (15, LEANING, 0.8)}
+LOST_FIELD_CLASS: Domains = {"lab": LAB, "field": (15, LEANING, (0.95, 0.95, 0.0))}
 SCENES: dict[str, tuple[Domains, dict[str, Any]]] = {
     "same accuracy, 6 rows": ({"lab": (6, 0.7, 0.7)}, {}),
     "same accuracy, 15 rows": ({"lab": (15, 0.7, 0.7)}, {}),
@@ -141,6 +144,7 @@ SCENES: dict[str, tuple[Domains, dict[str, Any]]] = {
     "worse: 90 % to 85 %, 300 rows": ({"lab": (300, 0.9, 0.85)}, {}),
     "better, but one class lost: 60 % to 90 %, 300 rows": (
         {"lab": (300, 0.6, 0.9)}, {"broken": "rust"}),
+    "better, but the field's rust lost: five photos, 92 % to none": (LOST_FIELD_CLASS, {}),
     "field 34 % to 83 % of 15, lab 97 % of 150, errors independent": (FIELD, {}),
     "field 34 % to 83 % of 15, lab 97 % of 150, half of the errors shared": (
         FIELD, {"shared": 0.5}),
@@ -155,7 +159,29 @@ SCENES: dict[str, tuple[Domains, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+def class_held(count: int, before: float, after: float, level: float = CLASS_LEVEL) -> float:
+    """How often a class of `count` independent examples, at most 9, counts as lost; exact. The
+    models err independently, with these accuracies."""
+    lost, won = before * (1 - after), after * (1 - before)
+    return sum(
+        math.comb(count, b) * math.comb(count - b, c)
+        * lost**b * won**c * (1 - lost - won) ** (count - b - c)
+        for b in range(count + 1)
+        for c in range(count + 1 - b)
+        if sign_test(b, c) <= level
+    )  # fmt: skip
+
+
 def main() -> None:
+    for count, before, after, level in [
+        *((n, same, same, CLASS_LEVEL) for n in (5, 9) for same in (0.5, 0.6, 0.8)),
+        *((5, before, 0.0, CLASS_LEVEL) for before in (0.8, 0.95)),
+        (5, 0.6, 0.6, 1 / 8),
+        (5, 0.8, 0.0, LEVEL),
+    ]:
+        rate = class_held(count, before, after, level)
+        told = f"{count} examples, {before:.0%} -> {after:.0%}, at p <= {level:.3g}"
+        print(f"{rate:6.1%}  class of {told}, counts as lost")
     for name, (domains, changes) in SCENES.items():
         failed = reasons(domains, **changes)
         told = ", ".join(f"{check} {rate:.0%}" for check, rate in failed.items())

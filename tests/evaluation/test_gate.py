@@ -25,6 +25,7 @@ FINE: dict[str, Any] = {
     "count": 200,
     "groups": 180,
     "slices": [{"slice": "class", "value": "rust", "count": 40, "candidate": 0.9, "champion": 0.9}],
+    "classes": [],
     "source": {"count": 100, "candidate": 0.97, "champion": 0.97},
     "ece": {"count": 200, "candidate": 0.03, "champion": 0.03},
     "latency": {"candidate": 10.0, "champion": 10.0},
@@ -147,6 +148,12 @@ def a_slice(count: int, candidate: float, champion: float = 0.9, value: str = "r
             "champion": champion}  # fmt: skip
 
 
+def a_class(lost: int, won: int = 0, count: int = 5, value: str = "rust") -> Any:
+    """Of which the champion answers all but `won`."""
+    return {"value": value, "domain": "field", "count": count, "groups": count, "lost": lost,
+            "won": won, "candidate": 1 - lost / count, "champion": 1 - won / count}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "fine", "broken"),
     [
@@ -156,6 +163,10 @@ def a_slice(count: int, candidate: float, champion: float = 0.9, value: str = "r
         # 5 points of 40 are two examples, and one more is slack
         ("slices", {"slices": [a_slice(40, 0.825)]}, {"slices": [a_slice(40, 0.8)]}),
         ("slices", {"slices": [a_slice(9, 0.0)]}, {"slices": [a_slice(10, 0.0)]}),
+        ("classes", {"classes": [a_class(3)]}, {"classes": [a_class(4)]}),
+        ("classes", {"classes": [a_class(5, 1, 9)]}, {"classes": [a_class(6, 1, 9)]}),
+        # beyond luck, but 5 points of 100 and one example
+        ("classes", {"classes": [a_class(6, 0, 100)]}, {"classes": [a_class(7, 0, 100)]}),
         (
             "source",
             {"source": {"count": 150, "candidate": 0.96, "champion": 0.98}},
@@ -189,12 +200,18 @@ def test_the_slice_that_lost_most_is_named_and_the_others_counted() -> None:
     assert "1 more of 3 slices" in reason
 
 
+def test_the_class_that_was_lost_is_named_with_what_it_was() -> None:
+    reason = judged({"classes": [a_class(4, value="blight"), a_class(5), a_class(0)]}).reason
+    assert reason.startswith("class rust of field: 100.0% -> 0.0% of 5, a drop of 100.0 points")
+    assert "5 lost, 0 won: p 0.031" in reason and "1 more of 3 classes" in reason
+
+
 def test_what_cannot_be_judged_is_said_and_holds_nothing() -> None:
     small = {"slices": [a_slice(9, 0.1)], "ece": {"count": 49, "candidate": 0.9, "champion": 0.0}}
     decision = judged(small)
     assert decision.outcome == "promote"
     unjudged = {check.name: check.words for check in decision.checks if check.passed is None}
-    assert set(unjudged) == {"slices", "calibration"}
+    assert set(unjudged) == {"slices", "classes", "calibration"}
     assert "no slice has 10 examples" in unjudged["slices"]
 
 
@@ -243,6 +260,8 @@ def test_a_later_check_turns_a_promotion_into_a_hold() -> None:
         {"comparison": FINE | {"p_value": float("nan")}},
         {"comparison": FINE | {"p_value": None}},
         {"comparison": FINE | {"slices": None}},
+        {"comparison": FINE | {"classes": None}},
+        {"comparison": FINE | {"classes": [a_class(4) | {"lost": None}]}},
         {"comparison": FINE | {"slices": [a_slice(40, float("nan"))]}},
         {"comparison": FINE | {"source": {"count": 10, "candidate": 0.9}}},
         {"comparison": FINE | {"ece": {"count": 90, "candidate": float("nan"), "champion": 0.1}}},

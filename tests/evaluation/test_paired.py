@@ -185,6 +185,11 @@ def test_a_comparison_tells_slices_source_and_calibration() -> None:
         "slice": "domain", "value": "field", "count": 10, "candidate": 1.0, "champion": 0.0
     }  # fmt: skip
     assert slices[("class", "a")]["champion"] == 0.75
+    assert [(row["domain"], row["value"], row["groups"], row["lost"], row["won"])
+            for row in found["classes"]] == [
+        ("field", "a", 5, 0, 5), ("field", "b", 5, 0, 5),
+        ("lab", "a", 15, 0, 0), ("lab", "b", 15, 0, 0),
+    ]  # fmt: skip
     assert found["source"] == {"count": 30, "candidate": 1.0, "champion": 1.0}
     assert found["ece"] == {"count": 40, "candidate": 0.0, "champion": 0.25}
     assert (found["count"], found["groups"], found["discordant"]) == (40, 40, 10)
@@ -195,3 +200,10 @@ def test_a_comparison_of_what_is_not_probabilities_is_refused() -> None:
     rows = pd.DataFrame({"label": ["a", "b"] * 5, "group": range(10)})
     with pytest.raises(UserError, match="not probabilities"):
         compare_models(rows, np.ones((10, 2)), np.eye(2)[np.arange(10) % 2], ["a", "b"])
+
+
+def test_photos_of_one_group_lose_a_class_once() -> None:
+    rows = pd.DataFrame({"label": ["a"] * 12 + ["b"] * 4, "group": [*([0] * 7), *range(1, 10)]})
+    right = np.eye(2)[(rows["label"] == "b").astype(int)]
+    (found,) = compare_models(rows, right[:, ::-1], right, ["a", "b"])["classes"]
+    assert (found["count"], found["groups"], found["lost"], found["won"]) == (12, 6, 6, 0)

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from .simulation import FIELD, LAB, LEANING, LEANING_FIELD, Domains, promoted, reasons
+from .simulation import (
+    FIELD,
+    LAB,
+    LEANING,
+    LEANING_FIELD,
+    LOST_FIELD_CLASS,
+    Domains,
+    class_held,
+    promoted,
+    reasons,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +63,24 @@ def test_a_truly_better_model_is_promoted(domains: Domains, errors: dict[str, An
     [
         ({"lab": (200, 0.9, 0.8)}, {}, "gain"),
         ({"lab": (300, 0.7, 0.95)}, {"broken": "rust"}, "slices"),
+        (LOST_FIELD_CLASS, {"lab_shared": 1.0}, "classes"),
         ({"lab": (150, 0.97, 0.85), "field": (30, 0.34, 0.95)}, {}, "source"),
     ],
-    ids=["worse", "better but one class lost", "better but the source forgotten"],
+    ids=[
+        "worse",
+        "better but one class lost",
+        "better but five photos lost",
+        "better but the source forgotten",
+    ],
 )
 def test_a_model_that_does_harm_is_held(
     domains: Domains, errors: dict[str, Any], rule: str
 ) -> None:
     assert promoted(domains, times=40, **errors) <= 0.05
     assert reasons(domains, times=40, **errors)[rule] >= 0.9
+
+
+@pytest.mark.parametrize("count", range(5, 10))
+def test_a_small_class_is_hardly_ever_lost_by_luck_and_seen_when_it_is(count: int) -> None:
+    assert max(class_held(count, same / 20, same / 20) for same in range(21)) <= 0.033
+    assert class_held(count, 0.95, 0.0) >= 0.95
