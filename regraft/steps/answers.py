@@ -81,7 +81,8 @@ def teach(
     from regraft.backbones.transformer import embed_texts
     from regraft.tasks.assistant.assistant import CARD, RETRIEVER
     from regraft.tasks.retriever import Retriever
-    from regraft.training.embedding_distillation import excerpts, teach_embeddings
+    from regraft.training.embedding_distillation import teach_embeddings
+    from regraft.training.excerpts import excerpts
 
     if not (teacher / CARD).is_file():
         return

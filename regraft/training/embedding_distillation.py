@@ -13,9 +13,8 @@ learns the second term alone. It is meant to begin with some of the teacher's la
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +23,10 @@ from torch.nn import functional as F
 
 from regraft.backbones.transformer import TransformerEncoder
 from regraft.progress import track
+from regraft.training.excerpts import length_batches
 from regraft.transfer.rates import warmup_cosine
 
 _WARMUP = 0.1
-_POOL = 16  # batches whose texts are sorted by length together, so that little is padding
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def teach_embeddings(
     total = how.epochs * -(-len(texts) // how.batch_size)
     losses: list[list[float]] = [[] for _ in range(how.epochs)]
     steps = ((epoch, chosen) for epoch in range(how.epochs)
-             for chosen in _batches(lengths, how.batch_size, rng))  # fmt: skip
+             for chosen in length_batches(lengths, how.batch_size, rng))  # fmt: skip
     student.eval()  # without dropout: the teacher's embeddings were made without
     for step, (epoch, chosen) in enumerate(track(steps, "teaching embeddings", total=total)):
         for group in optimiser.param_groups:
@@ -89,23 +88,6 @@ def teach_embeddings(
     return [float(np.mean(own)) for own in losses]
 
 
-def excerpts(texts: Sequence[str], *, words: int = 40, seed: int = 0) -> list[str]:
-    """A run of at most `words` words of each different text, from anywhere in it.
-
-    The embedding of a text is a mean over its tokens, so a piece is a lesson too, and costs a
-    fraction of a page.
-
-    >>> excerpts(["one two", "one two", "three"])
-    ['one two', 'three']
-    """
-    rng, found = np.random.default_rng(seed), []
-    for text in dict.fromkeys(texts):
-        parts = text.split()
-        start = int(rng.integers(max(len(parts) - words, 0) + 1))
-        found.append(" ".join(parts[start : start + words]) if len(parts) > words else text)
-    return found
-
-
 def embedding_loss(student: torch.Tensor, teacher: torch.Tensor, how: Lessons) -> torch.Tensor:
     """Of embeddings (n, dim) and (n, teacher's dim) of unit length; 0 where they are equal."""
     alone = torch.eye(len(student), dtype=torch.bool, device=student.device)
@@ -118,13 +100,3 @@ def embedding_loss(student: torch.Tensor, teacher: torch.Tensor, how: Lessons) -
     if student.shape == teacher.shape:
         loss = loss + (1 - (student * teacher).sum(1)).mean()
     return loss
-
-
-def _batches(lengths: np.ndarray, size: int, rng: Any) -> Iterator[np.ndarray]:
-    """Every text once, in batches of texts of similar length, in random order."""
-    order = rng.permutation(len(lengths))
-    pools = [order[i : i + _POOL * size] for i in range(0, len(order), _POOL * size)]
-    placed = [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
-    batches = [pool[i : i + size] for pool in placed for i in range(0, len(pool), size)]
-    for number in rng.permutation(len(batches)):
-        yield batches[number]

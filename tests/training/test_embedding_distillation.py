@@ -8,12 +8,7 @@ import torch
 
 from regraft.backbones.transformer import TransformerEncoder, embed_texts, with_layers
 from regraft.backbones.transformer_loading import load_transformer
-from regraft.training.embedding_distillation import (
-    Lessons,
-    embedding_loss,
-    excerpts,
-    teach_embeddings,
-)
+from regraft.training.embedding_distillation import Lessons, embedding_loss, teach_embeddings
 from tests.backbones.texts import WORDS, tiny_folder
 
 HOW = Lessons(epochs=10, learning_rate=3e-3, batch_size=16)
@@ -83,12 +78,3 @@ def test_the_loss_is_zero_for_equals_and_reads_similarities_alone_across_widths(
     wider = torch.cat([x, torch.zeros(6, 2)], dim=1)
     assert float(embedding_loss(wider, x, Lessons())) == pytest.approx(0, abs=1e-5)
     assert float(embedding_loss(wider.flip(0), x, Lessons())) > 0.1
-
-
-def test_an_excerpt_is_a_run_of_words_from_anywhere() -> None:
-    long = " ".join(map(str, range(100)))
-    found = [excerpts([long, "a short one"], words=10, seed=seed) for seed in range(20)]
-    runs = [list(map(int, one[0].split())) for one in found]
-    assert all(run == list(range(run[0], run[0] + 10)) for run in runs)
-    assert len({run[0] for run in runs}) > 10
-    assert {one[1] for one in found} == {"a short one"}

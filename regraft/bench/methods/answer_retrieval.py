@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.bench.medical_pack import Questions, consumers, drawn, of_rows, rows_of
 from regraft.bench.prepared import Prepared
 from regraft.bench.text_embeddings import TextEmbeddings
-from regraft.data.examples.general_questions import similarity_pairs
 from regraft.evaluation.retrieval import (
     Ranking,
     better_than,
@@ -26,6 +24,7 @@ from regraft.evaluation.retrieval import (
 )
 from regraft.tasks.bm25 import Bm25
 from regraft.tasks.matching import Matcher, Weights
+from regraft.training.general_similarity import general_similarity
 from regraft.training.retrieval import Pairs, fit_matcher
 
 MAX_TOKENS = 256
@@ -111,13 +110,8 @@ def _general(adapted: Matcher, embeddings: TextEmbeddings) -> dict[str, float]:
     """Spearman correlation of cosine and grade on the general sentence pairs, with the embeddings
     as they are (`before`; the encoder is frozen, so they are never changed) and moved by the
     adapter of the questions (`after`)."""
-    pairs = similarity_pairs()
-    first, _ = embeddings.of([a for a, _, _ in pairs])
-    second, _ = embeddings.of([b for _, b, _ in pairs])
-    grades = [grade for _, _, grade in pairs]
-    assert adapted.adapter is not None
-    moved = [adapted.adapter.questions(x) for x in (first, second)]
-    before, after = (
-        float(spearmanr((a * b).sum(1), grades).statistic) for a, b in ((first, second), moved)
-    )
+    adapter = adapted.adapter
+    assert adapter is not None
+    before = general_similarity(lambda texts: embeddings.of(texts)[0])
+    after = general_similarity(lambda texts: adapter.questions(embeddings.of(texts)[0]))
     return {"before": before, "after": after, "drop": before - after}

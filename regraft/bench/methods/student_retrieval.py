@@ -20,7 +20,8 @@ from regraft.bench.text_embeddings import TextEmbeddings
 from regraft.evaluation.retrieval import rank_passages
 from regraft.steps.measuring import encoder_speedup
 from regraft.tasks.bm25 import Bm25
-from regraft.training.embedding_distillation import Lessons, excerpts, teach_embeddings
+from regraft.training.embedding_distillation import Lessons, teach_embeddings
+from regraft.training.excerpts import excerpts
 from regraft.training.retrieval import fit_matcher
 
 LAYERS, LESSONS = 3, Lessons(epochs=4)
