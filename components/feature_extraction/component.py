@@ -46,5 +46,6 @@ def feature_extraction(
             threads=threads,
             seed=seed,
             parts=[part.path for part in parts or []],
+            code_version=code_version,
             out_dir=embeddings.path,
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _CHARACTERS_PER_TOKEN = 64
 """Far more than a token has: text beyond is cut unread, so a book costs no more than a page."""
+_MASKS = ("[MASK]", "<mask>")
 
 
 def _unknown_id(tokenizer: Tokenizer, text: str) -> int | None:
@@ -45,6 +46,18 @@ class TextTokens:
     def digest(self) -> str:
         """sha256 of the tokenizer."""
         return hashlib.sha256(self.json.encode()).hexdigest()
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id of the token that stands for a hidden one; None where the vocabulary has none."""
+        found = (self._tokenizer.token_to_id(name) for name in _MASKS)
+        return next((one for one in found if one is not None), None)
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Ids that stand for no piece of a text: padding, the mask, what begins and ends one."""
+        hidden = [] if self.mask_id is None else [self.mask_id]
+        return sorted({self.pad_id, *self._tokenizer.encode("").ids, *hidden})
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included, at most `max_tokens`."""

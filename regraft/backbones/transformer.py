@@ -89,12 +89,13 @@ class TransformerEncoder(BlockwiseEncoder):
         """(n, 2, tokens) ids and mask to (n, dim) unit-length embeddings."""
         x = x[:, :, : _longest(x[:, 1])]
         with self._tapping(self.taps, x[:, 1]) as pooled:
-            final = self._hidden(x)
+            final = self.hidden(x)
         return _joined([*(pooled[index] for index in self.taps), _mean(final, x[:, 1])])
 
     embed = forward
 
-    def _hidden(self, x: torch.Tensor) -> torch.Tensor:
+    def hidden(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, 2, tokens) to what the last layer says of each token, (n, tokens, hidden)."""
         found = self.model(input_ids=x[:, 0], attention_mask=x[:, 1])
         hidden: torch.Tensor = found.last_hidden_state
         return hidden
@@ -115,7 +116,7 @@ class TransformerEncoder(BlockwiseEncoder):
         with self._tapping(inside, x[:, 1]) as pooled:
             hook = self._layers[end].register_forward_pre_hook(stop, with_kwargs=True)
             try:
-                self._hidden(x)
+                self.hidden(x)
             except _TrunkReached:
                 pass
             finally:
@@ -148,7 +149,7 @@ class TransformerEncoder(BlockwiseEncoder):
         ):
             hook = rest[0].register_forward_pre_hook(exchange, with_kwargs=True)
             try:
-                final = self._hidden(torch.stack([torch.zeros_like(mask), mask], 1))
+                final = self.hidden(torch.stack([torch.zeros_like(mask), mask], 1))
             finally:
                 hook.remove()
         known = dict(zip(inside, means, strict=True)) | pooled

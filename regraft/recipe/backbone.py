@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.base import Options
@@ -64,6 +64,27 @@ class BackboneOptions(Options):
     """Further keyword arguments for timm.create_model, for example {pad_type: same}."""
 
 
+class DomainPretrainingOptions(Options):
+    """Masked language modelling on the texts of the domain before anything is learned from labels
+    (Gururangan et al., "Don't Stop Pretraining", ACL 2020)."""
+
+    epochs: int = Field(default=0, ge=0)
+    """How often each text is seen, every time another excerpt of it; 0 leaves the encoder as it
+    is. One more pass trains the output layer alone first."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    """Peak rate of the layers; token embeddings stay."""
+    batch_size: int = Field(default=32, ge=1)
+    """Excerpts per step."""
+    masked_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the tokens that are to be told from the others; of ten, eight are hidden, one is
+    exchanged for any other and one left (Devlin et al., "BERT", NAACL 2019)."""
+    excerpt_words: int = Field(default=40, ge=2)
+    """Longest run of words that is read of a text at a time: the cost of an epoch."""
+    max_general_drop_pp: float = Field(default=2.0, ge=0)
+    """How many points the similarity of general sentences (100 times Spearman's correlation with
+    grades) may fall; where it falls further the encoder stays what it was, and that is said."""
+
+
 class FeatureOptions(Options):
     """How frozen features are made, and which other backbones are ranked beside the chosen one."""
 
@@ -105,3 +126,15 @@ class FeatureOptions(Options):
     """Other backbones to rank by LogME and a cross-validated probe (report only)."""
     ranking_images_per_class: int = Field(default=50, ge=2)
     """Training images per class that the ranking looks at."""
+    domain_pretraining: DomainPretrainingOptions = DomainPretrainingOptions()
+    """Texts, and the texts of pairs: the encoder learns the domain's language first, from training
+    and unlabelled examples without their labels."""
+
+    @model_validator(mode="after")
+    def _one_encoder_for_all_shards(self) -> Self:
+        if self.shards > 1 and self.domain_pretraining.epochs:
+            raise ValueError(
+                f"shards {self.shards} would each pre-train an encoder of their own: "
+                "domain_pretraining.epochs needs shards 1"
+            )
+        return self

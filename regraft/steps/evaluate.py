@@ -14,6 +14,7 @@ from regraft.data.manifest import read_manifest, statistics_in
 from regraft.evaluation.slices import CATEGORIES
 from regraft.progress import note
 from regraft.recipe.model import EvaluationOptions
+from regraft.steps.domain_pretraining import as_method
 from regraft.steps.measuring import SLICE
 from regraft.steps.options import typed
 
@@ -152,7 +153,12 @@ def evaluate(
         quality=_read(Path(quality, "quality.json")),
         shift=_read(Path(shift, "shift.json")),
         ranking=_read(Path(features, "ranking.json")),
-        method={"seed": seed, **versions, "split_sizes": rows["split"].value_counts().to_dict()},
+        method={
+            "seed": seed,
+            **versions,
+            "split_sizes": rows["split"].value_counts().to_dict(),
+            **as_method(Path(features)),
+        },
         card={"backbone": _read(Path(features, "backbone", "backbone.json"))["architecture"]},
         seed=seed,
     )

@@ -13,6 +13,7 @@ import pandas as pd
 
 from regraft.data.manifest import read_manifest
 from regraft.recipe.backbone import BackboneOptions, FeatureOptions
+from regraft.steps.domain_pretraining import pretrain_on_domain
 from regraft.steps.options import typed
 
 
@@ -26,9 +27,14 @@ def extract_features(
     seed: int,
     out_dir: str | Path,
     parts: Sequence[str | Path] = (),
+    code_version: str = "",
 ) -> None:
     """Write features.npz, probe.npz, probe.json, ranking.json, cost.json and backbone/ into
     `out_dir`.
+
+    With `features.domain_pretraining` the encoder of texts reads the domain first, and everything
+    here and in the steps behind sees what it then is; what that did is domain_pretraining.json. Of
+    a killed one the next run with this `code_version` goes on.
 
     With auxiliary labels also auxiliary.npz, the stacked rows of their probes; with a fusion as
     head answerers.npz (see `regraft.steps.probes`).
@@ -55,6 +61,10 @@ def extract_features(
     rows = _used_rows(manifest)
     encoder = task_module(task).pretrained_encoder(backbone, taps=features["taps"])
     with modelling():
+        pretrain_on_domain(
+            task, encoder, rows, features["domain_pretraining"],
+            seed=seed, code_version=code_version, out=out,
+        )  # fmt: skip
         if parts:
             plain, averaged, cost, tested = _gathered(encoder, rows, parts)
         else:

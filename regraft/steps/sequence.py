@@ -58,7 +58,7 @@ def sequence(
         "features": typed(FeatureOptions, features),
         "finetune": typed(FinetuneOptions, finetune),
     }
-    _refuse_idle(options)
+    _refuse_idle(options, sections["features"])
     use_threads(sections["finetune"]["threads"])
     out = Path(out_dir)
     tasks = planned_tasks(typed(DataOptions, data), options)
@@ -87,9 +87,17 @@ def sequence(
     return report
 
 
-def _refuse_idle(options: dict[str, Any]) -> None:
+def _refuse_idle(options: dict[str, Any], features: dict[str, Any]) -> None:
     from regraft.training.sequence_methods import METHODS
 
+    if features["domain_pretraining"]["epochs"]:
+        raise UserError(
+            "a sequence of tasks learns from images, and texts are what an encoder is further "
+            "pre-trained on",
+            where="features.domain_pretraining.epochs",
+            got=str(features["domain_pretraining"]["epochs"]),
+            expected="0",
+        )
     if METHODS[options["method"]].holds_backbone and options["plan"]["kind"] == "head_only":
         raise UserError(
             f"{options['method']} holds weights of the backbone, and the plan moves none",

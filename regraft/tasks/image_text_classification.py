@@ -17,7 +17,7 @@ from regraft.backbones.encoder import Encoder
 from regraft.backbones.folding import folded
 from regraft.backbones.loading import load_pretrained
 from regraft.backbones.pair_encoder import PairEncoder
-from regraft.backbones.transformer import embed_texts, with_layers
+from regraft.backbones.transformer import TransformerEncoder, embed_texts, with_layers
 from regraft.backbones.transformer_loading import EMBEDDED, load_transformer
 from regraft.data.images import open_rgb
 from regraft.errors import UserError
@@ -127,6 +127,15 @@ def embeddings_of_views(
 ) -> np.ndarray:
     """Embeddings (n, len(numbers), dim) of these training views of every example."""
     return over_views(folded(encoder), views, numbers, encoder.device, "augmented views")
+
+
+def domain_texts(
+    encoder: PairEncoder, rows: pd.DataFrame
+) -> tuple[TransformerEncoder, list[str], list[str]]:
+    """The encoder of texts, the texts of these pairs, and the group of each."""
+    texts = [read_pair(path).text or "" for path in rows["path"]]
+    found = [(text, group) for text, group in zip(texts, rows["group"], strict=True) if text]
+    return encoder.text, [text for text, _ in found], [group for _, group in found]
 
 
 def open_example(path: str) -> tuple[Image, str]:

@@ -96,6 +96,16 @@ def embeddings_of_views(
     return embed_texts(encoder, texts).reshape(len(views), len(numbers), -1)
 
 
+def domain_texts(
+    encoder: TransformerEncoder, rows: pd.DataFrame
+) -> tuple[TransformerEncoder, list[str], list[str]]:
+    """The encoder of texts, the questions and answers of these rows, and the group of each."""
+    columns = [rows[name].fillna("") for name in ("text", "answer") if name in rows]
+    texts = pd.concat(columns, ignore_index=True)
+    groups = pd.concat([rows["group"]] * len(columns), ignore_index=True)
+    return encoder, texts[texts != ""].tolist(), groups[texts != ""].tolist()
+
+
 def open_example(path: str) -> str:
     """What a report shows of an example."""
     return decode(path)

@@ -101,7 +101,7 @@ class TrunkStore:
         self, encoder: BlockwiseEncoder, views: Views, end: int, arrays: Any
     ) -> dict[str, Any]:
         return {
-            "weights": _digest(encoder, end),
+            "weights": weights_digest(encoder, end),
             "backbone": encoder.spec.to_json(),
             "views": views.fingerprint,
             "end": end,
@@ -181,7 +181,7 @@ def _fill(
         array.flush()
 
 
-def _digest(encoder: BlockwiseEncoder, end: int) -> str:
+def weights_digest(encoder: BlockwiseEncoder, end: int) -> str:
     """Of the parameters of blocks 0..end, and of the buffers of their modules. Buffers of modules
     without parameters are counted in: they hardly ever move, and a miss is only slow."""
     frozen = {name for block in encoder.blocks[: end + 1] for name in block.parameters}

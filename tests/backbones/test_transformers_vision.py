@@ -110,7 +110,7 @@ def test_of_a_dual_encoder_the_text_tower_reads_texts(kind: str, tmp_path: Path)
     whole: Any = AutoModel.from_pretrained(folder).eval()
     with torch.inference_mode():
         found = whole.text_model(input_ids=x[:, 0], attention_mask=x[:, 1]).last_hidden_state
-        torch.testing.assert_close(text._hidden(x), found)
+        torch.testing.assert_close(text.hidden(x), found)
         whole_text = text(x)
         torch.testing.assert_close(text.from_trunk(*text.trunk(x, 2), 2), whole_text)
         text.save(tmp_path / "saved")

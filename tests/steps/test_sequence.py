@@ -96,6 +96,16 @@ def regraft(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return call
 
 
+def test_images_have_no_texts_to_read_first(
+    regraft: Any, crops: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = regraft(
+        "sequence", str(RECIPE), f"data.root={crops}", "features.domain_pretraining.epochs=1"
+    )
+    assert code == 2
+    assert "features.domain_pretraining.epochs" in capsys.readouterr().err
+
+
 def test_the_example_recipe_shows_what_naive_training_forgets(
     regraft: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
