@@ -55,7 +55,12 @@ def measure_medical(
 
 def cells(folder: Path, cache: Path) -> list[Cell]:
     """Every cell; those of one method are measured together."""
-    return [*understanding(folder), *retrieval(folder, cache), *students(folder, cache)]
+    return [
+        *understanding(folder),
+        *retrieval(folder, cache),
+        *students(folder, cache),
+        *domain_readers(folder, cache),
+    ]
 
 
 def understanding(folder: Path) -> list[Cell]:
@@ -97,6 +102,36 @@ def students(folder: Path, cache: Path) -> list[Cell]:
         *(Cell(f"{asked} / retention / student", metric=f"{asked}.retention", **how)
           for asked in _SETS),
         Cell("medquad / speed-up / student", metric="medquad.speedup", **how),
+    ]  # fmt: skip
+
+
+def domain_readers(folder: Path, cache: Path) -> list[Cell]:
+    """The search of an encoder that has read the domain first."""
+    how: dict[str, Any] = {
+        "overrides": {"data.root": str(folder)},
+        "method": "methods.masked_language",
+        "options": {"folder": str(folder), "cache": str(cache.absolute())},
+    }
+    name, found = "{} / {} / masked-LM first, {}", []
+    for asked in _SETS:
+        for method in ("zero_shot", "adapted"):
+            figures = ("recall_at_1", "no_echo", "echo") if asked == "medquad" else ("recall_at_1",)
+            found += [
+                Cell(name.format(asked, figure, method), metric=f"{asked}.{method}.{figure}", **how)
+                for figure in figures
+            ]
+            found += [
+                Cell(name.format(asked, f"gain over the same without, {end}", method),
+                     metric=f"{asked}.{method}.gain.{end}", **how)
+                for end in ("difference", "low", "high")
+            ]  # fmt: skip
+    return found + [
+        Cell(f"general / {end} / masked-LM first", metric=f"reading.general.{end}", **how)
+        for end in ("before", "after")
+    ] + [
+        Cell(f"hidden words / loss {end} / masked-LM first",
+             metric=f"reading.loss_{end}", **how)
+        for end in ("before", "after")
     ]  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from regraft.bench.cell import Cell
 from regraft.shift.cross_validation import wilson_interval
 
 _FURTHER = ("macro_f1", "nll", "ece")
+_PLAIN = ("speedup", "loss_before", "loss_after")
+"""Figures that are no shares."""
 
 
 def row_of(cell: Cell, measured: list[dict[str, Any]], error: str = "") -> dict[str, Any]:
@@ -71,7 +73,7 @@ def _line(row: dict[str, Any]) -> list[str]:
 def _estimate(row: dict[str, Any]) -> str:
     if row["mean"] is None:
         return f"failed: {row['error'].splitlines()[0]}"
-    scale, unit, digits = (1, "", 2) if row["metric"] == "speedup" else (100, " %", 1)
+    scale, unit, digits = (1, "", 2) if row["metric"] in _PLAIN else (100, " %", 1)
     text = f"{scale * row['mean']:.{digits}f}{unit}"
     if row["low"] is None:
         return text

@@ -13,14 +13,17 @@ from regraft.backbones.transformer import embed_texts
 from regraft.backbones.transformer_loading import load_transformer
 from regraft.bench.baselines import set_fit
 from regraft.bench.cell import Cell, chosen
-from regraft.bench.medical import cells, retrieval, students
+from regraft.bench.medical import cells, domain_readers, retrieval, students
 from regraft.bench.medical_pack import consumers, drawn, of_rows, rows_of
-from regraft.bench.methods import answer_retrieval, student_retrieval
+from regraft.bench.methods import answer_retrieval, masked_language, student_retrieval
 from regraft.bench.prepared import Prepared
 from regraft.bench.rows import row_of
 from regraft.bench.worker import Job, recipe_of
 from regraft.errors import UserError
+from regraft.tasks.matching import Matcher
 from regraft.training.embedding_distillation import Lessons
+from regraft.training.masked_language import MaskedLanguage
+from tests.backbones.texts import tiny_folder
 
 TOPICS = [
     "asthma", "gout", "measles", "anemia", "eczema", "malaria", "cataract", "migraine", "rickets",
@@ -117,6 +120,35 @@ def test_every_cell_of_a_student_is_measured(
     assert rows[0]["cpu_seconds"] > 0
 
 
+def test_every_cell_of_a_domain_reader_is_measured(
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    whole = masked_language.pretrain_on_texts
+
+    def reading(encoder: Any, texts: list[str], *rest: Any, **named: Any) -> dict[str, Any]:
+        read.extend(texts)
+        return whole(encoder, texts, *rest, **named)
+
+    monkeypatch.setattr(masked_language, "pretrain_on_texts", reading)
+    folder = str(tiny_folder(tmp_path / "tiny"))
+    monkeypatch.setattr(
+        masked_language, "load_transformer", lambda *_, **__: load_transformer(folder)
+    )
+    monkeypatch.setattr(masked_language, "LESSONS", MaskedLanguage(epochs=1))
+    monkeypatch.setattr(masked_language, "fit_matcher", lambda pairs, seed: Matcher())
+    wanted = domain_readers(pack, tmp_path / "cache")
+    figures, rows = measured(masked_language, wanted, tmp_path)
+    tested = {row["question"] for row in drawn(rows_of(pack, "medquad"), 0)["test"]}
+    assert len(read) == 64 and not tested & {*read}, "no question of a test topic is read"
+    by_name = {row["cell"]: row["mean"] for row in rows}
+    kept = figures["medquad"]["adapted"]["recall_at_1"]
+    assert by_name["medquad / recall_at_1 / masked-LM first, adapted"] == kept
+    assert -1 <= by_name["general / after / masked-LM first"] <= 1
+    assert by_name["hidden words / loss after / masked-LM first"] > 0
+    assert rows[0]["cpu_seconds"] > 0
+
+
 def test_a_missing_pack_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="questions of the bench"):
         rows_of(tmp_path, "medquad")
@@ -126,6 +158,7 @@ def test_cells_are_selected_by_name(pack: Path, tmp_path: Path) -> None:
     found = chosen(cells(pack, tmp_path), ["liveqa / recall_at_1 / *"])
     assert [cell.name.split(" / ")[2] for cell in found] == [
         "zero_shot", "bm25", "plain_fusion", "adapted", "student",
+        "masked-LM first, zero_shot", "masked-LM first, adapted",
     ]  # fmt: skip
 
 
