@@ -279,6 +279,23 @@ def test_stopped_and_resumed_equals_uninterrupted(
     assert differing(run(case, tmp_path), trained(case)) == set()
 
 
+WITHOUT_STRENGTH = {
+    "ema": ("averaging", {"decay": 0.0}),
+    "wise_ft": ("averaging", {"alpha": 1.0}),
+    "replay": ("replay", {"alpha": 0.0, "beta": 0.0}),
+}
+"""What has a strength but is no term of the loss: its port, and the value at which it is off."""
+
+
+@pytest.mark.parametrize("kind", WITHOUT_STRENGTH)
+def test_off_equals_plain_bit_for_bit(kind: str, tmp_path: Path) -> None:
+    port, off = WITHOUT_STRENGTH[kind]
+    own = (SWITCHES["replay"]["replay"] if port == "replay" else options(port, kind)) | off
+    ports = Ports(**{port: [own] if port == "averaging" else own})
+    plain = Case("plain", "plain")
+    assert differing(run(plain, tmp_path, ports), trained(plain)) == set()
+
+
 @pytest.mark.parametrize("kind", objectives.KINDS)
 def test_strength_zero_equals_plain_bit_for_bit(kind: str, tmp_path: Path) -> None:
     off = Ports(objectives=[options("objectives", kind) | {"strength": 0.0}])
