@@ -15,7 +15,7 @@ from regraft.data.examples.field_notes import FILE, HELD_BACK_BY, field_notes
 from regraft.data.examples.leaves import draw_leaf
 from regraft.errors import UserError
 
-_PER_CLASS = 40
+_PER_CLASS = 60
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def _rows(table: Path, out: Path) -> dict[str, dict[str, Any]]:
 @pytest.mark.e2e
 def test_fusion_beats_both_modalities_where_only_both_know(table: Path, tmp_path: Path) -> None:
     rows = _rows(table, tmp_path)
-    part = "all (80)"
+    part = f"all ({2 * _PER_CLASS})"
     fused = rows[f"{part}: fusion bilinear"]["mean"]
     for single in ("image", "text"):
         alone = rows[f"{part}: {single} alone"]["mean"]
