@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.backbones.heads import LinearHead
+from regraft.errors import UserError
 from regraft.progress import note
 
 ALONE, CONTRAST = "head only", "contrast"
@@ -39,7 +40,8 @@ def few_shot_history(
     Raises
     ------
     UserError
-        As `training.contrast_tuning`.
+        As `training.contrast_tuning`, or the tuned model is worse on its own labels than the folds
+        were on theirs.
     """
     from regraft.evaluation.calibration import fit_temperature
     from regraft.shift.cross_validation import assign_folds
@@ -67,6 +69,8 @@ def few_shot_history(
         return None
     note(f"few labels: blocks learn by contrast ({reason})")
     head, history = tune(model, train.rows, train.labels, work_dir / "all")
+    _, embeddings = module.embed(model.encoder, train.rows, views=model.test_views)
+    _refuse_worse_than_held_out(head.logits(embeddings), train.labels, tuned[held_out], labels)
     head = head.scaled(1 / fit_temperature(tuned[held_out], labels))
     model.set_head(head.weight, head.bias)
     card = {
@@ -132,6 +136,22 @@ def _held_out_alone(
         probe = fit_probe(rows[seen], features[seen], seed=seed, kind=kind)
         logits[~seen] = probe.head.logits(features[~seen])
     return logits
+
+
+def _refuse_worse_than_held_out(
+    logits: np.ndarray, labels: np.ndarray, held_out: np.ndarray, known: np.ndarray
+) -> None:
+    """Raise UserError where the head is less often right on what it was fitted on than those of the
+    folds were on what they had not seen: the last training went another way than theirs."""
+    own, others = ((x.argmax(1) == y).mean() for x, y in ((logits, labels), (held_out, known)))
+    if own < others:
+        raise UserError(
+            "the blocks did not learn what they had learned in the folds",
+            where="finetune.few_shot",
+            got=f"{own:.1%} of the labelled examples right, {others:.1%} of the held-out ones",
+            expected="at least as many as of the held-out ones",
+            fix="run it again, or set kind: head_only",
+        )
 
 
 def _scores(logits: np.ndarray, labels: np.ndarray) -> tuple[float, str]:
