@@ -15,9 +15,11 @@ from regraft.errors import UserError
 from regraft.progress import note
 
 ALONE, CONTRAST = "head only", "contrast"
-Tune = Callable[[Any, pd.DataFrame, np.ndarray, Path], tuple[LinearHead, dict[str, Any]]]
+Tune = Callable[
+    [Any, pd.DataFrame, np.ndarray, Path], tuple[LinearHead, np.ndarray, dict[str, Any]]
+]
 """(model, rows, class numbers, work folder) -> the head that fits the encoder, which has moved in
-place, and the history."""
+place, its logits (n, classes) of these rows, and the history."""
 
 
 def few_shot_history(
@@ -68,9 +70,8 @@ def few_shot_history(
         note(f"few labels: the head alone ({reason})")
         return None
     note(f"few labels: blocks learn by contrast ({reason})")
-    head, history = tune(model, train.rows, train.labels, work_dir / "all")
-    _, embeddings = module.embed(model.encoder, train.rows, views=model.test_views)
-    _refuse_worse_than_held_out(head.logits(embeddings), train.labels, tuned[held_out], labels)
+    head, own, history = tune(model, train.rows, train.labels, work_dir / "all")
+    _refuse_worse_than_held_out(own, train.labels, tuned[held_out], labels)
     head = head.scaled(1 / fit_temperature(tuned[held_out], labels))
     model.set_head(head.weight, head.bias)
     card = {
@@ -91,7 +92,7 @@ def _tuning(module: Any, options: dict[str, Any], code_version: str, seed: int) 
 
     def tune(
         model: Any, rows: pd.DataFrame, labels: np.ndarray, folder: Path
-    ) -> tuple[LinearHead, dict[str, Any]]:
+    ) -> tuple[LinearHead, np.ndarray, dict[str, Any]]:
         history = tune_by_contrast(
             model,
             module.training_views(model.encoder, rows, augmentation, seed=seed),
@@ -103,7 +104,8 @@ def _tuning(module: Any, options: dict[str, Any], code_version: str, seed: int) 
             seed=seed,
         )
         _, embeddings = module.embed(model.encoder, rows, views=model.test_views)
-        return head_after(embeddings, labels), history
+        head = head_after(embeddings, labels)
+        return head, head.logits(embeddings), history
 
     return tune
 
@@ -117,7 +119,7 @@ def _held_out_tuned(
     logits = np.zeros((len(train), train.n_classes))
     for fold in fold_numbers(folds):
         seen, own = folds != fold, copy.deepcopy(model)
-        head, _ = tune(own, train.rows[seen], train.labels[seen], work_dir / f"fold-{fold}")
+        head, *_ = tune(own, train.rows[seen], train.labels[seen], work_dir / f"fold-{fold}")
         _, embeddings = module.embed(own.encoder, train.rows[~seen], views=model.test_views)
         logits[~seen] = head.logits(embeddings)
     return logits

@@ -169,6 +169,7 @@ class _Course:
     ) -> None:
         self.encoder, self.taught, self.how, self.seed = encoder, taught, how, seed
         self.checkpoint = checkpoint
+        # nn.Module does not declare the method, which every transformers model has
         self.embeddings = encoder.model.get_input_embeddings().weight  # type: ignore[operator]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
