@@ -76,12 +76,12 @@ class Filled:
                 got="none",
                 fix="set data.target_domain, or drop the objective",
             )
-        if self.combination.needs_memory and not self.options.replay["size"]:
+        if self.combination.needs_memory and not self.replays:
             raise UserError(
                 f"gradients of kind {self.options.gradients['kind']} need replayed examples",
-                where="finetune.replay.size",
-                got="0",
-                expected="how many old examples to remember",
+                where="finetune.replay",
+                got=f"{self.options.replay}",
+                expected="a size, how many old examples to remember, and a weight alpha or beta",
             )
         return replace(
             data,
@@ -98,13 +98,20 @@ class Filled:
             for term in self.terms.values():
                 term.begin(start)  # type: ignore[operator]
             self.terms.to(model.encoder.device)
-        if self.options.replay["size"]:
+        if self.replays:
             self.memory = _remembered(model, data, sources, loss, self.options.replay, self.seed)
 
     @property
     def begins(self) -> bool:
         """Whether anything has to be learned of the starting weights."""
-        return bool(self.terms) or bool(self.options.replay["size"])
+        return bool(self.terms) or self.replays
+
+    @property
+    def replays(self) -> bool:
+        """Whether old examples are shown again. Those that weigh nothing are not: beside them in a
+        batch the same example has other rounding errors."""
+        how = self.options.replay
+        return bool(how["size"]) and how["alpha"] + how["beta"] > 0
 
     def state_dict(self) -> dict[str, Any]:
         return {

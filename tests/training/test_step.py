@@ -92,8 +92,9 @@ def test_target_examples_join_only_where_a_term_reads_them(tmp_path: Path) -> No
 def test_a_term_without_its_target_examples_stops_before_the_first_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="coral needs unlabelled"):
         fitted(tmp_path, ports=CORAL)
-    with pytest.raises(UserError, match="agem"):
-        fitted(tmp_path, ports=Ports(gradients={"kind": "agem"}))
+    for replay in ({"size": 0}, REPLAY | {"alpha": 0.0, "beta": 0.0}):
+        with pytest.raises(UserError, match="agem"):
+            fitted(tmp_path, data=OLD_DATA, ports=Ports(gradients={"kind": "agem"}, replay=replay))
 
 
 def test_every_loss_of_a_step_is_in_the_history(tmp_path: Path) -> None:
