@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from regraft.data.files import atomic_write
@@ -58,6 +59,23 @@ def read_manifest(path: Path) -> pd.DataFrame:
 def in_order(table: pd.DataFrame, ids: Iterable[str]) -> pd.DataFrame:
     """The rows with these ids, in the order of the ids."""
     return table.set_index("id").loc[list(ids)].reset_index()
+
+
+def places(wanted: Iterable[str], ids: Iterable[str]) -> np.ndarray:
+    """Where the `wanted` stand among `ids`, which differ: indices in the order of the wanted.
+
+    Raises
+    ------
+    KeyError
+        One is not among them.
+
+    >>> places(["c", "a"], ["a", "b", "c"]).tolist()
+    [2, 0]
+    """
+    at = pd.Index(list(ids)).get_indexer(pd.Index(list(wanted)))
+    if (at < 0).any():
+        raise KeyError(f"not among the ids: {list(wanted)[int(at.argmin())]}")
+    return np.asarray(at)
 
 
 def statistics_in(columns: Iterable[str]) -> list[str]:

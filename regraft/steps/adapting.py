@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.backbones.heads import LinearHead
-from regraft.data.manifest import in_order
+from regraft.data.manifest import in_order, places
 from regraft.progress import note
 
 FEWEST = 3
@@ -99,13 +99,12 @@ def semi_supervised_head_of(
         note(f"{len(train)} labelled examples: the unlabelled ones are not learned from")
         return None
     archive = np.load(features / "features.npz")
-    place = pd.Series(np.arange(len(archive["ids"])), index=archive["ids"])
-    averaged = archive["averaged"]
+    averaged, ids = archive["averaged"], archive["ids"]
     found = semi_supervised_head(
-        averaged[place[train.rows["id"]]],
+        averaged[places(train.rows["id"], ids)],
         train.labels,
         train.rows["group"].to_numpy(str),
-        averaged[place[unlabelled["id"]]],
+        averaged[places(unlabelled["id"], ids)],
         augmented=dict(np.load(features / "views.npz")).get("train"),
         class_balance=options["class_balance"],
         rounds=options["rounds"],

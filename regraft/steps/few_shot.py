@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.backbones.heads import LinearHead
+from regraft.data.manifest import places
 from regraft.errors import UserError
 from regraft.progress import note
 
@@ -58,8 +59,7 @@ def few_shot_history(
         return None
     tune = _tuning(module, options, code_version, seed)
     archive = np.load(features / "features.npz")
-    place = {name: index for index, name in enumerate(archive["ids"])}
-    frozen = archive["averaged"][[place[name] for name in train.rows["id"]]]
+    frozen = archive["averaged"][places(train.rows["id"], archive["ids"])]
     alone = _held_out_alone(train.rows, frozen, folds, head_kind, seed)
     tuned = _held_out_tuned(module, model, train, folds, tune, work_dir)
     labels = train.labels[held_out]

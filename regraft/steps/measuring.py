@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.auxiliary import PREFIX
+from regraft.data.manifest import places
 from regraft.evaluation.metrics import class_numbers, classification_metrics, prior_probabilities
 
 FEWEST_IN_SLICE = 20
@@ -165,8 +166,7 @@ def baseline_metrics(
     labels = class_numbers(train["label"].tolist(), classes)
     prior = prior_probabilities(labels, len(test), len(shown))
     archive, head = np.load(features / "features.npz"), head_of(np.load(features / "probe.npz"))
-    place = {name: index for index, name in enumerate(archive["ids"])}
-    found = archive["averaged"][[place[name] for name in test["id"]]]
+    found = archive["averaged"][places(test["id"], archive["ids"])]
     answers = {
         "majority": prior,
         "probe": spread(softmax(head.logits(found), axis=1), classes, shown),

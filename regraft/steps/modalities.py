@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regraft.data.manifest import places
 from regraft.steps.measuring import metrics_of, spread
 from regraft.steps.probes import ANSWERERS
 
@@ -23,8 +24,7 @@ def answerers_on(test: pd.DataFrame, features: Path, classes: list[str]) -> dict
     if not (features / ANSWERERS).is_file():
         return {}
     archive = np.load(features / ANSWERERS)
-    place = {name: index for index, name in enumerate(archive["ids"])}
-    rows, own = [place[name] for name in test["id"]], archive["classes"].tolist()
+    rows, own = places(test["id"], archive["ids"]), archive["classes"].tolist()
     return {
         _NAMES.get(name, f"fusion {name}"): spread(archive[name][rows], own, classes)
         for name in archive.files

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL.Image import Image
 
+from regraft.data.manifest import places
 from regraft.progress import note
 from regraft.transfer.adaptation.domains import COMPOSED, SOURCE, TARGET, Domains
 from regraft.transfer.batches.background import composite
@@ -112,8 +113,7 @@ def domains_of(
     parts += [(averaged[target], TARGET, np.arange(target.sum()))]
     for key, domain, chosen in (("composed", COMPOSED, source), ("target", TARGET, target)):
         if key in views:
-            place = {name: index for index, name in enumerate(rows.loc[chosen, "id"])}
-            example = np.array([place[name] for name in views[f"{key}_ids"]])
+            example = places(views[f"{key}_ids"], rows.loc[chosen, "id"])
             count = views[key].shape[1]
             flat = views[key].reshape(-1, views[key].shape[2]).astype(np.float32)
             parts.append((flat, domain, np.repeat(example, count)))

@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from regraft.bench.methods.recipe import tested
 from regraft.bench.prepared import Prepared
-from regraft.data.manifest import in_order
+from regraft.data.manifest import in_order, places
 from regraft.evaluation.calibration import fit_temperature
 from regraft.steps.measuring import metrics_of
 from regraft.training.probe import fit_probe
@@ -25,7 +25,6 @@ def measure(prepared: Prepared, *, head: str) -> dict[str, Any]:
     labels = probe.held_out_labels
     temperature = fit_temperature(probe.held_out_logits, labels) if len(labels) else 1.0
     test = tested(prepared, probe.classes)
-    place = {name: index for index, name in enumerate(archive["ids"])}
-    logits = probe.head.logits(averaged[[place[name] for name in test["id"]]])
+    logits = probe.head.logits(averaged[places(test["id"], archive["ids"])])
     found = softmax(logits / temperature, axis=1)
     return {"head": metrics_of(test, found, probe.classes, prepared.domains, seed)}
