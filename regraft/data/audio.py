@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import struct
 import wave
 from math import gcd
 from pathlib import Path
@@ -26,6 +27,8 @@ _SILENCE = 10 ** (-60 / 20)  # root mean square of full scale
 _CLIPPED = 0.999
 _CLIPPED_SHARE = 0.001
 _LOWEST_RATE = 4_000
+_UNKNOWN_SIZE = 0x7FFF0000
+"""What a program that writes to a pipe says of a length that it does not know yet, or more."""
 _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"FORM")
 
 
@@ -160,8 +163,22 @@ def _decode(data: bytes, *, max_seconds: float, min_seconds: float) -> tuple[np.
         raise RejectedError(
             "truncated", f"{len(samples):,} of {promised:,} samples could be decoded"
         )
+    if missing := _missing_bytes(data):
+        raise RejectedError("truncated", f"the last {missing:,} bytes of the samples are missing")
     _check_samples(samples)
     return samples, rate, mode
+
+
+def _missing_bytes(data: bytes) -> int:
+    """How many bytes of samples a WAV file promises and does not have; 0 for other formats.
+    libsndfile reads what is left of a file that was cut off and does not say so."""
+    at = 12 if data.startswith(b"RIFF") else len(data)
+    while at + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, at)
+        if name == b"data":
+            return 0 if size >= _UNKNOWN_SIZE else max(at + 8 + size - len(data), 0)
+        at += 8 + size + size % 2
+    return 0
 
 
 def _check_header(file: Any, *, max_seconds: float, min_seconds: float) -> None:

@@ -106,7 +106,7 @@ def write_pose(motion: Motion, path: Path) -> None:
     tracked = np.isfinite(motion.joints).all(2)
     data = np.ma.array(np.nan_to_num(motion.joints)[:, None].astype(np.float32))
     body = NumPyPoseBody(motion.fps, data, tracked[:, None].astype(np.float32))
-    size = int(np.nanmax(np.abs(motion.joints))) + 1
+    size = int(np.abs(data).max()) + 1
     pose = Pose(PoseHeader(0.1, PoseHeaderDimensions(size, size, size), components), body)
 
     def write(temporary: Path) -> None:

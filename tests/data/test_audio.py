@@ -94,6 +94,26 @@ def test_a_truncated_flac_is_refused(tmp_path: Path) -> None:
     assert inspect(path)["reason"] in ("truncated", "corrupt")
 
 
+@pytest.mark.parametrize("kept", [0.5, 0.98])
+def test_a_truncated_wav_is_refused_and_not_read_as_a_shorter_word(
+    tmp_path: Path, kept: float
+) -> None:
+    path = wav(tmp_path / "a.wav", tone())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    found = inspect(path)
+    assert found["reason"] == "truncated"
+    assert f"{len(whole) - int(kept * len(whole)):,} bytes" in found["detail"]
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0xFFFFFFFF])
+def test_a_wav_whose_writer_did_not_know_its_length_is_read(tmp_path: Path, size: int) -> None:
+    whole = bytearray(wav(tmp_path / "a.wav", tone()).read_bytes())
+    whole[4:8] = whole[40:44] = size.to_bytes(4, "little")
+    assert whole[36:40] == b"data"
+    np.testing.assert_allclose(open_audio(bytes(whole)), tone(), atol=1e-3)
+
+
 def test_clipping_is_flagged_not_refused(tmp_path: Path) -> None:
     loud = inspect(wav(tmp_path / "a.wav", np.clip(3 * tone(), -1, 1)))
     assert (loud["reason"], loud["quality_flags"]) == ("", "clipping")

@@ -78,6 +78,11 @@ def test_a_pose_file_without_hands_is_refused(tmp_path: Path) -> None:
         open_motion(tmp_path / "bad.pose")
 
 
+def test_a_pose_without_any_joint_is_written_and_refused_when_read(tmp_path: Path) -> None:
+    write_pose(Motion(with_values(all=np.nan), 25), tmp_path / "none.pose")
+    assert inspect_motion(tmp_path / "none.pose")["reason"] == "no_hands"
+
+
 def test_tracked_joints_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     import pose_format
 
