@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from typing import Self
 
 
+class TrunkReached(Exception):
+    """Ends a forward pass where the frozen trunk ends."""
+
+
 class BlockwiseEncoder(nn.Module):
     """A network whose depth is a list of blocks.
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from regraft.backbones.blocks import ordered_blocks
-from regraft.backbones.blockwise import BlockwiseEncoder
+from regraft.backbones.blockwise import BlockwiseEncoder, TrunkReached
 from regraft.backbones.loading import BackboneSpec, build
 from regraft.backbones.pooling import mean_and_covariance, power_normalise
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 
 Measured = TypeVar("Measured")
-
-
-class _TrunkReached(Exception):
-    """Ends a forward pass where the frozen trunk ends."""
 
 
 class Encoder(BlockwiseEncoder):
@@ -71,14 +67,14 @@ class Encoder(BlockwiseEncoder):
 
         def stop(module: nn.Module, args: Any, output: torch.Tensor) -> None:
             kept.append(output)
-            raise _TrunkReached
+            raise TrunkReached
 
         inside = [index for index in self.taps if index <= end]
         with self._tapping(inside, self._pool) as pooled:
             hook = self._block_module(end).register_forward_hook(stop)
             try:
                 self._final(x)
-            except _TrunkReached:
+            except TrunkReached:
                 pass
             finally:
                 hook.remove()

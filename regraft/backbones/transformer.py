@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from regraft.backbones.blocks import Block
-from regraft.backbones.blockwise import BlockwiseEncoder
+from regraft.backbones.blockwise import BlockwiseEncoder, TrunkReached
 from regraft.backbones.tokens import TextTokens
 from regraft.backbones.transformer_files import network_of
 from regraft.errors import UserError
@@ -59,10 +59,6 @@ class TransformerSpec:
     @staticmethod
     def from_json(values: dict[str, Any]) -> TransformerSpec:
         return TransformerSpec(**{name: v for name, v in values.items() if name != "kind"})
-
-
-class _TrunkReached(Exception):
-    """Ends a forward pass where the frozen trunk ends."""
 
 
 class TransformerEncoder(BlockwiseEncoder):
@@ -110,14 +106,14 @@ class TransformerEncoder(BlockwiseEncoder):
 
         def stop(layer: nn.Module, args: Any, named: Any) -> None:
             kept.append(args[0] if args else named["hidden_states"])
-            raise _TrunkReached
+            raise TrunkReached
 
         inside = [index for index in self.taps if index <= end]
         with self._tapping(inside, x[:, 1]) as pooled:
             hook = self._layers[end].register_forward_pre_hook(stop, with_kwargs=True)
             try:
                 self.hidden(x)
-            except _TrunkReached:
+            except TrunkReached:
                 pass
             finally:
                 hook.remove()
