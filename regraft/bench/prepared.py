@@ -141,11 +141,25 @@ class Prepared:
         if not card.is_file():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            with self.timed(step):
+            with self.timed(step), _home(self._shared / "home"):
                 make(folder)
             card.write_text(json.dumps(self.cpu[step]))
         self.cpu[step] = json.loads(card.read_text())
         return folder
+
+
+@contextmanager
+def _home(folder: Path) -> Iterator[None]:
+    """What a step keeps at home while this is open (texts of a table) stays for other cells."""
+    own = os.environ.get("REGRAFT_HOME")
+    os.environ["REGRAFT_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        if own is None:
+            del os.environ["REGRAFT_HOME"]
+        else:
+            os.environ["REGRAFT_HOME"] = own
 
 
 def cpu_seconds() -> float:

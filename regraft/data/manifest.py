@@ -78,6 +78,12 @@ def places(wanted: Iterable[str], ids: Iterable[str]) -> np.ndarray:
     return np.asarray(at)
 
 
+def files_of(rows: pd.DataFrame) -> list[Path]:
+    """The files of these examples, to be given to a predictor. A `Path` that is not there is an
+    error to it, where a text could be the input itself."""
+    return [Path(path) for path in rows["path"]]
+
+
 def statistics_in(columns: Iterable[str]) -> list[str]:
     """Which of these columns of a manifest are statistics of the examples, in their order."""
     return [name for name in columns if name in STATISTICS]

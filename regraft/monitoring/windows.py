@@ -12,6 +12,7 @@ import pandas as pd
 
 from regraft.data.files import is_ignored
 from regraft.data.kinds import kind_of
+from regraft.data.manifest import files_of
 from regraft.data.readers import class_name
 from regraft.data.tables import TABLE_SUFFIXES
 from regraft.errors import UserError
@@ -100,7 +101,7 @@ def from_files(path: str | Path, predictor: Answering, *, version: str) -> Windo
             expected="inputs that the model takes",
         )
     files = files.iloc[readable].reset_index(drop=True)
-    answers, embeddings = predictor.answer(files["path"].tolist())
+    answers, embeddings = predictor.answer(files_of(files))
     measured = predictor.measured(embeddings)
     facts = [(described[k] or {}) | more for k, more in zip(readable, measured, strict=True)]
     rows = pd.DataFrame(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regraft.data.manifest import write_manifest
+from regraft.data.manifest import files_of, write_manifest
 from regraft.data.readers import class_name
 from regraft.errors import UserError
 from regraft.registry.versions import Reference
@@ -289,7 +289,7 @@ def _tags(name: str, version: str) -> dict[str, str]:
 
 
 def _answers(module: Any, model: Any, rows: pd.DataFrame) -> Answers:
-    embeddings, logits = module.embeddings_and_logits(model, rows["path"].tolist())
+    embeddings, logits = module.embeddings_and_logits(model, files_of(rows))
     calibrated = logits.astype(np.float64) / model.temperature
     return Answers(embeddings, calibrated, rows["label"].to_numpy(str), rows["group"].to_numpy(str))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regraft.data.manifest import files_of
 from regraft.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def calibrate_tasks(module: Any, model: Any, validation: Split) -> None:
 
     if not model.auxiliary or not len(validation):
         return
-    logits = module.predictor(model).rows(validation.rows["path"].tolist())
+    logits = module.predictor(model).rows(files_of(validation.rows))
     for name, columns in model.auxiliary_columns.items():
         task = task_labels(validation.rows, name, model.auxiliary[name])
         if task.known.any():

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.duplicates import NEAR_DUPLICATE_DISTANCE, near_duplicate_pairs
-from regraft.data.manifest import read_manifest
+from regraft.data.manifest import files_of, read_manifest
 from regraft.evaluation.pairs import FEWEST_GROUPS
 from regraft.progress import note
 from regraft.registry.run_files import MANIFEST, run_file
@@ -54,7 +54,7 @@ def meets_champion(
         theirs, mine = load_model(champion), load_model(candidate)
         classes = list(dict.fromkeys([*mine.classes, *theirs.classes, *sorted(rows["label"])]))
         own = rows[[f"{served}:{name}" for name in mine.classes]].to_numpy()
-        paths = rows["path"].tolist()
+        paths = files_of(rows)
         with modelling():
             answers = theirs.probabilities(paths)
             times = latencies({"candidate": mine, "champion": theirs}, paths[:_TIMED])

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.kinds import kind_of
-from regraft.data.manifest import read_manifest, statistics_in
+from regraft.data.manifest import files_of, read_manifest, statistics_in
 from regraft.evaluation.slices import CATEGORIES
 from regraft.progress import note
 from regraft.recipe.model import EvaluationOptions
@@ -127,7 +127,7 @@ def evaluate(
         metrics["baselines"]["scratch"] = metrics_of(test, found, shown, domains, seed, parts)
     with modelling():
         timing = {
-            who: timing_of(model, folders[who], test["path"].tolist()[: options["latency_images"]])
+            who: timing_of(model, folders[who], files_of(test)[: options["latency_images"]])
             for who, model in models.items()
         }
     for who, figures in timing.items():

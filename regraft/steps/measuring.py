@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.auxiliary import PREFIX
-from regraft.data.manifest import places
+from regraft.data.manifest import files_of, places
 from regraft.evaluation.metrics import class_numbers, classification_metrics, prior_probabilities
 
 FEWEST_IN_SLICE = 20
@@ -74,7 +74,7 @@ def spread(probabilities: np.ndarray, own: list[str], classes: list[str]) -> np.
 
 def answers_of(model: Any, test: pd.DataFrame) -> Answers:
     """The model's answers to the test rows."""
-    return answers_from(model, model.rows(test["path"].tolist()))
+    return answers_from(model, model.rows(files_of(test)))
 
 
 def answers_from(model: Any, found: np.ndarray) -> Answers:
@@ -196,7 +196,7 @@ def _probe_tasks(
     return task_metrics(test, {name: softmax(p, axis=1) for name, p in parts}, classes, seed)
 
 
-def timing_of(model: Any, folder: Path, inputs: list[str]) -> dict[str, float]:
+def timing_of(model: Any, folder: Path, inputs: list[Path]) -> dict[str, float]:
     """Throughput (examples per second, one batch, decoding included), latency of a single example
     (median, ms), size of the weight file and number of parameters."""
     model.logits(inputs[:2])  # the first call pays for memory that later ones reuse
@@ -210,7 +210,7 @@ def timing_of(model: Any, folder: Path, inputs: list[str]) -> dict[str, float]:
     }
 
 
-def latencies(models: dict[str, Any], inputs: list[str], *, rounds: int = 5) -> dict[str, float]:
+def latencies(models: dict[str, Any], inputs: list[Path], *, rounds: int = 5) -> dict[str, float]:
     """Milliseconds that each model takes for one input: the best of `rounds`, mean over `inputs`.
 
     The models take turns, so what else the machine does meets them alike; the best round is the one
@@ -244,7 +244,7 @@ def encoder_speedup(slow: Any, fast: Any, texts: list[str], *, rounds: int = 3) 
     return best[0] / best[1]
 
 
-def _seconds(model: Any, inputs: list[str]) -> float:
+def _seconds(model: Any, inputs: list[Path]) -> float:
     started = time.perf_counter()
     model.logits(inputs)
     return time.perf_counter() - started

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from regraft.data.images import DEFAULT_MAX_PIXELS
-from regraft.data.manifest import in_order, read_manifest
+from regraft.data.manifest import files_of, in_order, read_manifest
 from regraft.progress import track
 
 HELD_OUT = ("val", "test")
@@ -60,11 +60,11 @@ def chosen_rows(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
 
 def observe(model: Any, rows: pd.DataFrame) -> Observed:
     """Answer each of these rows once; each file is decoded once, as the server decodes it."""
-    paths, statistics = rows["path"].tolist(), []
+    paths, statistics = files_of(rows), []
     found = []
     starts = range(0, len(paths), _BATCH)
     for start in track(starts, "the model's reference", total=len(starts)):
-        contents = [Path(path).read_bytes() for path in paths[start : start + _BATCH]]
+        contents = [path.read_bytes() for path in paths[start : start + _BATCH]]
         prepared = [model.prepare(data, max_pixels=DEFAULT_MAX_PIXELS) for data in contents]
         statistics += [facts for _, facts in prepared]
         found.append(model.rows_and_embeddings([value for value, _ in prepared]))

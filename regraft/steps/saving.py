@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from regraft.data.manifest import files_of
 from regraft.training.examples import Split
 
 
@@ -24,7 +25,7 @@ def save_trained(
     from regraft.evaluation.calibration import fit_temperature
 
     if validation is not None and len(validation):
-        logits = module.predictor(model).logits(validation.rows["path"].tolist())
+        logits = module.predictor(model).logits(files_of(validation.rows))
         model.temperature = fit_temperature(logits, validation.labels)
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / "history.json").write_text(json.dumps(history, indent=2), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regraft.data.manifest import files_of
 from regraft.recipe.augmentation import AugmentationOptions
 
 _RATE = 2e-3
@@ -58,5 +59,5 @@ def from_scratch(
         ),
         work_dir=work_dir, seed=seed,
     )  # fmt: skip
-    found: np.ndarray = module.predictor(model).probabilities(test["path"].tolist())
+    found: np.ndarray = module.predictor(model).probabilities(files_of(test))
     return found

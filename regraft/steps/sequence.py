@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from regraft.data.manifest import read_manifest
+from regraft.data.manifest import files_of, read_manifest
 from regraft.errors import UserError
 from regraft.evaluation.continual import continual_metrics
 from regraft.recipe.backbone import BackboneOptions, FeatureOptions
@@ -199,7 +199,7 @@ def _learner(
         return module.new_model(old.encoder, classes, test_views=views).to(use_device()).eval()
 
     def embed(one: Any, chosen: pd.DataFrame) -> np.ndarray:
-        found: np.ndarray = module.embeddings_and_logits(one, chosen["path"].tolist())[0]
+        found: np.ndarray = module.embeddings_and_logits(one, files_of(chosen))[0]
         return found
 
     return Learner(

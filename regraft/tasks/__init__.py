@@ -79,8 +79,8 @@ class Predictor(Protocol):
     def measured(self, embeddings: np.ndarray) -> list[dict[str, float]]:
         """Further statistics of inputs, from their embeddings (n, dim)."""
 
-    def probabilities(self, inputs: list[str | bytes]) -> np.ndarray:
-        """Calibrated probabilities, (n, classes)."""
+    def probabilities(self, inputs: list[Any]) -> np.ndarray:
+        """Calibrated probabilities, (n, classes); of a `Path`, the input that the file holds."""
 
 
 def task_module(kind: str) -> Any:

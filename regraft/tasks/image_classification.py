@@ -91,7 +91,7 @@ def save(model: Classifier, folder: Path) -> None:
 
 
 @torch.inference_mode()
-def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def embeddings_and_logits(model: Classifier, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) and logits (n, classes) of photos, each the mean over the test views.
 
     The logits are those of `predict`; a linear function of these embeddings is what a linear head
@@ -99,8 +99,8 @@ def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarr
     """
     model = model.for_inference()
     embeddings, logits = [], []
-    for start in track(range(0, len(paths), _BATCH), "features", total=-(-len(paths) // _BATCH)):
-        images = [open_rgb(path) for path in paths[start : start + _BATCH]]
+    for start in track(range(0, len(files), _BATCH), "features", total=-(-len(files) // _BATCH)):
+        images = [open_rgb(path) for path in files[start : start + _BATCH]]
         x = model.encoder.spec.preprocessing.tensor(images).to(model.encoder.device)
         rows, found = model.averaged(x)
         embeddings.append(found.cpu().numpy())

@@ -85,9 +85,9 @@ def save(model: Classifier, folder: Path) -> None:
     save_classifier(model, folder, task="image_text_classification")
 
 
-def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def embeddings_and_logits(model: Classifier, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) and logits (n, classes) of files of pairs."""
-    rows, embeddings = PairPredictor(model).rows_and_embeddings(paths)
+    rows, embeddings = PairPredictor(model).rows_and_embeddings(files)
     return embeddings, rows[:, : len(model.classes)]
 
 

@@ -129,16 +129,20 @@ class PairPredictor(ClassifierPredictor):
 def decode(value: Any) -> PairFile:
     """The pair of bytes or JSON text, of the file that a path names, or of `PHOTO::QUESTION`, each
     of which may be empty. Raises UserError."""
+    if isinstance(value, Path):
+        return _of_file(value)
     if not isinstance(value, str) or value.lstrip().startswith("{"):
         return open_pair(value)
     photo, between, question = value.partition(BETWEEN)
-    if between:
-        text = open_text(question) if question.strip() else None
-        return _paired(_content(photo.strip()) if photo.strip() else None, text)
-    content = _content(value)
-    if content.lstrip()[:1] == b"{":
-        return open_pair(content)
-    return _paired(content, None)
+    if not between:
+        return _of_file(value)
+    text = open_text(question) if question.strip() else None
+    return _paired(_content(photo.strip()) if photo.strip() else None, text)
+
+
+def _of_file(path: str | Path) -> PairFile:
+    content = _content(path)
+    return open_pair(content) if content.lstrip()[:1] == b"{" else _paired(content, None)
 
 
 def _paired(image: bytes | None, text: str | None) -> PairFile:
@@ -147,12 +151,12 @@ def _paired(image: bytes | None, text: str | None) -> PairFile:
     return PairFile(image, text)
 
 
-def _content(path: str) -> bytes:
+def _content(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise UserError(
             "the pair cannot be read",
-            got=path[:80],
+            got=str(path)[:80],
             expected="the path of a photo or of a file of a pair, PHOTO::QUESTION, or JSON",
         ) from error

@@ -65,9 +65,9 @@ def save(model: Classifier, folder: Path) -> None:
     save_classifier(model, folder, task="question_answering")
 
 
-def embeddings_and_logits(model: Classifier, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def embeddings_and_logits(model: Classifier, files: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) and logits (n, classes) of text files."""
-    rows, embeddings = TextPredictor(model).rows_and_embeddings(paths)
+    rows, embeddings = TextPredictor(model).rows_and_embeddings(files)
     return embeddings, rows[:, : len(model.classes)]
 
 

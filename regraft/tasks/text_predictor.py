@@ -10,6 +10,7 @@ from torch import nn
 
 from regraft.backbones.transformer import TransformerEncoder
 from regraft.data.texts import open_text, statistics_of
+from regraft.errors import UserError
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_predictor import ClassifierPredictor
 from regraft.tasks.encoded import is_file
@@ -64,8 +65,22 @@ class TextPredictor(ClassifierPredictor):
 
 
 def decode(value: Any) -> str:
-    """The cleaned text of bytes, of a text, or of the file that a path names. Raises UserError: it
-    is empty, too long, or no UTF-8."""
+    """The cleaned text of bytes, of a file, or of a text, which may name a file that there is.
+    Raises UserError: it is empty, too long, or no UTF-8, or a `Path` cannot be read."""
     if isinstance(value, str) and is_file(value):
-        return open_text(Path(value).read_bytes())
-    return open_text(value)
+        value = Path(value)
+    return open_text(_content(value) if isinstance(value, Path) else value)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            "the text cannot be read",
+            where=str(path),
+            got=error.strerror or type(error).__name__,
+            expected="the file that was there when the data were validated",
+            fix="run data validation again; texts of a table are kept in REGRAFT_HOME, which all "
+            "steps must share",
+        ) from error

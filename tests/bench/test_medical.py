@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from regraft.bench.methods import answer_retrieval, masked_language, student_ret
 from regraft.bench.prepared import Prepared
 from regraft.bench.rows import row_of
 from regraft.bench.worker import Job, recipe_of
+from regraft.data.manifest import files_of
 from regraft.errors import UserError
 from regraft.tasks.matching import Matcher
 from regraft.training.embedding_distillation import Lessons
@@ -147,6 +150,21 @@ def test_every_cell_of_a_domain_reader_is_measured(
     assert -1 <= by_name["general / after / masked-LM first"] <= 1
     assert by_name["hidden words / loss after / masked-LM first"] > 0
     assert rows[0]["cpu_seconds"] > 0
+
+
+def test_texts_of_a_split_outlive_the_cell_that_prepared_it(pack: Path, tmp_path: Path) -> None:
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    fields = {"task": "question_answering", "data.root": str(pack / "medquad.jsonl")}
+    job = Job("methods.recipe", {}, fields, 0, shared, own, tmp_path / "log")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REGRAFT_HOME", str(own / "home"))
+        rows = Prepared(recipe_of(job), shared, own).rows
+        assert os.environ["REGRAFT_HOME"] == str(own / "home")
+    shutil.rmtree(own, ignore_errors=True)
+    assert len(rows)
+    assert all(
+        path.read_text() == text for path, text in zip(files_of(rows), rows["text"], strict=True)
+    )
 
 
 def test_a_missing_pack_is_said(tmp_path: Path) -> None:

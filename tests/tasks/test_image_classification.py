@@ -93,7 +93,7 @@ def _one_view(model: task.Classifier) -> task.Classifier:
 def test_embeddings_and_logits_are_those_of_the_predictor(photo: Path) -> None:
     model = classifier().eval()
     model.test_views = 4
-    embeddings, logits = task.embeddings_and_logits(model, [str(photo), str(photo)])
+    embeddings, logits = task.embeddings_and_logits(model, [photo, photo])
     assert embeddings.shape == (2, model.encoder.dim)
     np.testing.assert_allclose(logits, task.predictor(model).logits([str(photo)] * 2), atol=1e-6)
     linear = embeddings @ model.head.weight.detach().numpy().T  # type: ignore[operator,union-attr]

@@ -19,6 +19,7 @@ from regraft.errors import UserError
 from regraft.recipe import Recipe
 from regraft.recipe.augmentation import AugmentationOptions
 from regraft.recipe.distillation import StudentOptions
+from regraft.steps.measuring import answers_of
 from regraft.tasks import load_model, question_answering
 from regraft.tasks.text_predictor import TextPredictor
 from regraft.tasks.text_views import TextViews, noisy
@@ -124,6 +125,17 @@ def test_the_steps_learn_the_intent_of_questions_about_new_topics(made: Made) ->
     assert made.metrics["baselines"]["majority"]["test"]["accuracy"] < 0.5
     found = made.teacher.predict(["why causes hurt"])
     assert set(found[0]) == {"label", "confidence", "probabilities"}
+
+
+def test_a_file_that_is_gone_is_an_error_and_its_name_is_no_question(
+    made: Made, tmp_path: Path
+) -> None:
+    rows = read_manifest(made.root / "data" / "manifest.parquet").head(2)
+    there = answers_of(made.teacher, rows).probabilities
+    np.testing.assert_allclose(there, made.teacher.probabilities(rows["text"].tolist()), atol=1e-5)
+    gone = rows.assign(path=str(tmp_path / "texts" / "gone.txt"))
+    with pytest.raises(UserError, match=r"the text cannot be read[\s\S]*gone.txt"):
+        answers_of(made.teacher, gone)
 
 
 def test_blocks_were_trained_on_the_cached_trunk(made: Made) -> None:

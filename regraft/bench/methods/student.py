@@ -6,6 +6,7 @@ from typing import Any
 
 from regraft.bench.methods.recipe import scores, tested, train
 from regraft.bench.prepared import Prepared
+from regraft.data.manifest import files_of
 from regraft.serving.export import export
 from regraft.steps.distill import distill
 from regraft.steps.measuring import timing_of
@@ -40,6 +41,6 @@ def measure(prepared: Prepared) -> dict[str, Any]:
 
 def _images_per_second(prepared: Prepared, folder: Any) -> float:
     model = load_model(folder)
-    inputs = tested(prepared, model.classes)["path"].tolist()
+    inputs = files_of(tested(prepared, model.classes))
     n_timed = prepared.recipe.evaluation.latency_images
     return timing_of(model, folder, inputs[:n_timed])["throughput_per_second"]
