@@ -113,27 +113,6 @@ def test_nothing_is_tried_where_nobody_asked(
     assert "strategy" not in history and history["stages"] == []
 
 
-def test_a_last_training_that_went_wrong_is_an_error_and_no_model(
-    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    alone(monkeypatch, 0.2)
-    real = few_shot._tuning
-
-    def tuning(*arguments: Any) -> Any:
-        tune = real(*arguments)
-
-        def one(model: Any, rows: Any, labels: np.ndarray, folder: Path) -> Any:
-            head, logits, history = tune(model, rows, labels, folder)
-            return head, 0 * logits if folder.name == "all" else logits, history
-
-        return one
-
-    monkeypatch.setattr(few_shot, "_tuning", tuning)
-    with pytest.raises(UserError, match="did not learn what they had learned in the folds"):
-        learned(prepared, tmp_path)
-    assert not (tmp_path / "teacher").exists()
-
-
 def test_a_rate_that_ruins_the_encoder_is_an_error_and_no_model(
     prepared: Path, tmp_path: Path
 ) -> None:
