@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+CLOSER = 0.7
+"""A photo is taken from further away than those of pre-training, and what matters is small in it.
+On field photos the closer look bought one to two points for no further pass, on lab photos nothing
+(docs/results/lab_to_field.md)."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """From an RGB image to the network's input."""
@@ -30,6 +36,9 @@ class Preprocessing:
     interpolation: str = "bicubic"
     crop_share: float = 1.0
     """Share of the resized image that the centre crop keeps."""
+    closer_share: float = 1.0
+    """Share of the sides that every second test view keeps, enlarged to the network's size; 1, what
+    models have that were saved before there was this, is no closer look."""
 
     def resized(self, image: Image) -> Image:
         """The square centre, at the network's size. The whole image is kept (squeezed to a
@@ -67,6 +76,7 @@ def of_timm(cfg: dict[str, Any]) -> Preprocessing:
         mean=_triple(cfg.get("mean", (0.485, 0.456, 0.406))),
         std=_triple(cfg.get("std", (0.229, 0.224, 0.225))),
         interpolation=_known_interpolation(cfg.get("interpolation") or "bicubic"),
+        closer_share=CLOSER,
     )
 
 
@@ -74,7 +84,10 @@ def of_transformers(processor: Any, image_size: int) -> Preprocessing:
     """What an image processor of transformers does to the channels; the whole image is squeezed to
     the network's square."""
     return Preprocessing(
-        image_size, mean=_triple(processor.image_mean), std=_triple(processor.image_std)
+        image_size,
+        mean=_triple(processor.image_mean),
+        std=_triple(processor.image_std),
+        closer_share=CLOSER,
     )
 
 

@@ -103,8 +103,9 @@ class FeatureOptions(Options):
     """Steps that embed the examples side by side, each its share (on a cluster a pod each); another
     step puts them together. On one machine they share its cores: nothing gets faster."""
     views: int = Field(default=2, ge=1, le=8)
-    """Flipped and rotated copies per image (1: as it is, 2: mirrored too, 4: all flips, 8: with
-    quarter turns) whose features train the probe and are averaged when predicting."""
+    """Copies per image (1: as it is, 2: mirrored too, 4: all flips, 8: with quarter turns; every
+    second one shows the middle 70 % of the sides, enlarged) whose features train the probe and are
+    averaged when predicting."""
     taps: int = Field(default=5, ge=0)
     """How many blocks before the last contribute their pooled output to the features."""
     augmented_views: int = Field(default=8, ge=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,10 +16,11 @@ import torch
 from torch import nn
 
 from regraft.errors import UserError
-from regraft.tasks.image_views import flip_views
 
 OPSET = 17
 INPUT, OUTPUT = "pixels", "logits"
+_HEAD = re.compile(r"/model/head(_\d+)?/")
+"""Nodes of the head, of which every test view has its own."""
 _MOST_CHANGE = 0.1
 """How much of their spread the logits may change in eight bits before more layers stay in float."""
 
@@ -31,8 +33,7 @@ class _Averaged(nn.Module):
         self.model = model
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        views = flip_views(x, self.model.test_views)
-        return torch.stack([self.model(view) for view in views]).mean(0)
+        return torch.stack([self.model(view) for view in self.model.views(x)]).mean(0)
 
 
 def write_graph(model: Any, path: Path) -> None:
@@ -156,11 +157,10 @@ def _layers(graph: Path) -> list[list[str]]:
 
     model = onnx.load(str(graph), load_external_data=False)
     weights = {tensor.name for tensor in model.graph.initializer}
-    heads = tuple(f"/model/{part}/" for part in ("head", "head/linear"))
     found: dict[str, list[str]] = {}
     for node in model.graph.node:
         has_weights = node.op_type in {"Conv", "Gemm", "MatMul"} and node.input[1] in weights
-        if has_weights and not node.name.startswith(heads):
+        if has_weights and not _HEAD.match(node.name):
             found.setdefault(node.input[1], []).append(node.name)
     return list(found.values())
 

@@ -13,8 +13,9 @@ from torch import nn
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.folding import folded
 from regraft.backbones.heads import CacheHead, FusionHead
+from regraft.backbones.layout import channels_last
 from regraft.errors import UserError
-from regraft.tasks.image_views import flip_views
+from regraft.tasks.image_views import views_of
 
 
 class Classifier(nn.Module):
@@ -82,9 +83,15 @@ class Classifier(nn.Module):
     def averaged(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits (n, rows) of all tasks and embeddings (n, dim), both mean over the test views."""
         self.eval()
-        embeddings = [self.encoder(view) for view in flip_views(x, self.test_views)]
+        embeddings = [self.encoder(view) for view in self.views(x)]
         rows = torch.stack([self.head(embedding) for embedding in embeddings]).mean(0)
         return rows, torch.stack(embeddings).mean(0)
+
+    def views(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """What the network sees of inputs, one test view after the other."""
+        if self.test_views == 1:
+            return [channels_last(x)]
+        return views_of(x, self.test_views, self.encoder.spec.preprocessing.closer_share)
 
     def set_auxiliary_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
         """Put in the rows of the auxiliary tasks: weight (their classes, dim), bias."""

@@ -23,7 +23,7 @@ from regraft.progress import track
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
 from regraft.tasks.image_predictor import ImagePredictor
-from regraft.tasks.image_views import ComposedViews, ImageViews, flip_views
+from regraft.tasks.image_views import ComposedViews, ImageViews, views_of
 from regraft.tasks.views import logits_of_views, over_views
 
 _BATCH = 16
@@ -111,15 +111,15 @@ def embeddings_and_logits(model: Classifier, files: list[Path]) -> tuple[np.ndar
 def embed(
     encoder: BlockwiseEncoder, rows: pd.DataFrame, *, views: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (n, dim) of images as they are, and averaged over `views` flips (unit length)."""
+    """Embeddings (n, dim) of images as they are, and averaged over `views` (unit length)."""
     plain, averaged = [], []
-    encoder = folded(encoder)
+    closer, encoder = encoder.spec.preprocessing.closer_share, folded(encoder)
     starts = range(0, len(rows), _BATCH)
     for start in track(starts, "features", total=len(starts)):
         images = [open_rgb(path) for path in rows["path"].iloc[start : start + _BATCH]]
         x = encoder.spec.preprocessing.tensor(images).to(encoder.device)
         with torch.inference_mode():
-            found = torch.stack([encoder(view) for view in flip_views(x, views)])
+            found = torch.stack([encoder(view) for view in views_of(x, views, closer)])
         plain.append(found[0].cpu().numpy())
         averaged.append(nn.functional.normalize(found.mean(0), dim=1).cpu().numpy())
     return np.concatenate(plain), np.concatenate(averaged)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image
+from torch import nn
 from torchvision.transforms import v2
 
 from regraft.backbones.layout import channels_last
@@ -160,13 +161,22 @@ def _augmentation(
     return v2.Compose(steps)
 
 
-def flip_views(x: torch.Tensor, count: int) -> list[torch.Tensor]:
-    """The first `count` (1, 2, 4 or 8) symmetries of square images (n, 3, s, s): as they are,
-    mirrored left-right, up-down, both, and the quarter turns of these."""
+def views_of(x: torch.Tensor, count: int, closer_share: float) -> list[torch.Tensor]:
+    """The first `count` (1, 2, 4 or 8) views of square images (n, 3, s, s): as they are, mirrored
+    left-right, up-down, both, and the quarter turns of these. Every second one looks closer: it
+    shows the middle `closer_share` of the sides, at the same size."""
     if count == 1:
         return [channels_last(x)]
-    views = [x, x.flip(3), x.flip(2), x.flip((2, 3))]
+    near = _enlarged(x, closer_share) if closer_share < 1 else x
+    views = [x, near.flip(3), x.flip(2), near.flip((2, 3))]
     if count > 4:
         views += [view.transpose(2, 3) for view in views]
     # flipping forgets the memory layout, and convolutions in the other one take twice as long
     return [view.contiguous(memory_format=torch.channels_last) for view in views[:count]]
+
+
+def _enlarged(x: torch.Tensor, share: float) -> torch.Tensor:
+    side = int(x.shape[-1])
+    cut = round(side * (1 - share) / 2)
+    middle = x[:, :, cut : side - cut, cut : side - cut]
+    return nn.functional.interpolate(middle, (side, side), mode="bicubic", align_corners=False)

@@ -112,6 +112,16 @@ def test_eight_bits_are_smaller_and_nearly_as_good(
     assert any(t.dims and t.dims[0] > 1 for t in scales), "not per channel"
 
 
+def test_no_test_view_has_its_head_in_eight_bits(model: Path, photos: Path, tmp_path: Path) -> None:
+    export(str(model), tmp_path / "int8.onnx", images=photos, int8=True, max_drop_pp=5.0)
+    nodes = onnx.load(str(tmp_path / "int8.onnx")).graph.node
+    made_by = {output: node.op_type for node in nodes for output in node.output}
+    heads = [node for node in nodes if node.name.startswith("/model/head")]
+    gemms = [node for node in heads if node.op_type == "Gemm"]
+    assert len(gemms) == 2
+    assert not any(made_by.get(name) == "DequantizeLinear" for node in gemms for name in node.input)
+
+
 def test_layers_that_eight_bits_spoil_stay_in_float(
     model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from regraft.backbones.preprocessing import Preprocessing
 from regraft.recipe.augmentation import AugmentationOptions
-from regraft.tasks.image_views import ImageViews, flip_views
+from regraft.tasks.image_views import ImageViews, views_of
 
 SIZE = 32
 
@@ -111,7 +111,7 @@ def test_a_batch_is_normalised_and_in_order(paths: list[str], preprocessing: Pre
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
 def test_flip_views_are_distinct_symmetries_beginning_with_the_image(count: int) -> None:
     x = torch.arange(3 * 4 * 4, dtype=torch.float32).reshape(1, 3, 4, 4)
-    found = flip_views(x, count)
+    found = views_of(x, count, 1.0)
     assert len(found) == count
     assert torch.equal(found[0], x)
     assert len({tuple(view.flatten().tolist()) for view in found}) == count
@@ -122,4 +122,19 @@ def test_flip_views_are_distinct_symmetries_beginning_with_the_image(count: int)
 
 def test_the_second_view_is_the_mirror_image() -> None:
     x = torch.randn(2, 3, 4, 4)
-    assert torch.equal(flip_views(x, 2)[1], x.flip(3))
+    assert torch.equal(views_of(x, 2, 1.0)[1], x.flip(3))
+
+
+def test_every_second_view_looks_closer() -> None:
+    x = torch.zeros(1, 3, 40, 40)
+    x[:, :, 6:34, 6:34] = 1  # the middle 70 % of the sides, with a mark on the left
+    x[:, :, 18:22, 8:12] = 5
+    found = views_of(x, 4, 0.7)
+    assert torch.equal(found[0], x)
+    assert torch.equal(found[2], x.flip(2))
+    assert found[1].shape == x.shape
+    assert float(found[1].min()) > -0.5  # the black margin is out of sight, but for overshoot
+    assert float((found[1][0, 0] > 0.5).float().mean()) == 1
+    row, column = divmod(int(found[1][0, 0].argmax()), 40)
+    assert 14 < row < 26 and column > 28  # mirrored, and larger than in the picture
+    assert int((found[1][0, 0] > 3).sum()) > int((x[0, 0] > 3).sum())
