@@ -21,7 +21,7 @@ from regraft.tasks.image_views import views_of
 class Classifier(nn.Module):
     """An encoder and a head: linear, or a cache model (see `set_head`).
 
-    `test_views` flipped copies of an image are averaged (as logits) when predicting;
+    `test_views` views of an image are averaged (as logits) when predicting;
     `temperature` divides the logits before the softmax (Guo et al., ICML 2017).
 
     `auxiliary` are the classes of further tasks by name (hard parameter sharing: Caruana,
