@@ -94,6 +94,11 @@ class BlockwiseEncoder(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def closer_share(self) -> float:
+        """Share of the sides of an image that every second test view keeps; 1 for what is none."""
+        return 1.0
+
     # -- frozen trunk ---------------------------------------------------------------------------
 
     def trunk_end(self, trainable: set[int]) -> int | None:

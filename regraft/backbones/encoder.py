@@ -116,6 +116,10 @@ class Encoder(BlockwiseEncoder):
         return self.spec.preprocessing.image_size
 
     @property
+    def closer_share(self) -> float:
+        return self.spec.preprocessing.closer_share
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         return (3, self.input_size, self.input_size)
 

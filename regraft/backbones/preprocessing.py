@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CLOSER = 0.7
 """A photo is taken from further away than those of pre-training, and what matters is small in it.
 On field photos the closer look bought one to two points for no further pass, on lab photos nothing
-(docs/results/lab_to_field.md)."""
+(docs/decisions.md)."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from torch import nn
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.folding import folded
 from regraft.backbones.heads import CacheHead, FusionHead
-from regraft.backbones.layout import channels_last
 from regraft.errors import UserError
 from regraft.tasks.image_views import views_of
 
@@ -89,9 +88,7 @@ class Classifier(nn.Module):
 
     def views(self, x: torch.Tensor) -> list[torch.Tensor]:
         """What the network sees of inputs, one test view after the other."""
-        if self.test_views == 1:
-            return [channels_last(x)]
-        return views_of(x, self.test_views, self.encoder.spec.preprocessing.closer_share)
+        return views_of(x, self.test_views, self.encoder.closer_share)
 
     def set_auxiliary_head(self, weight: np.ndarray, bias: np.ndarray) -> None:
         """Put in the rows of the auxiliary tasks: weight (their classes, dim), bias."""

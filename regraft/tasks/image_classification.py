@@ -113,13 +113,15 @@ def embed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (n, dim) of images as they are, and averaged over `views` (unit length)."""
     plain, averaged = [], []
-    closer, encoder = encoder.spec.preprocessing.closer_share, folded(encoder)
+    encoder = folded(encoder)
     starts = range(0, len(rows), _BATCH)
     for start in track(starts, "features", total=len(starts)):
         images = [open_rgb(path) for path in rows["path"].iloc[start : start + _BATCH]]
         x = encoder.spec.preprocessing.tensor(images).to(encoder.device)
         with torch.inference_mode():
-            found = torch.stack([encoder(view) for view in views_of(x, views, closer)])
+            found = torch.stack(
+                [encoder(view) for view in views_of(x, views, encoder.closer_share)]
+            )
         plain.append(found[0].cpu().numpy())
         averaged.append(nn.functional.normalize(found.mean(0), dim=1).cpu().numpy())
     return np.concatenate(plain), np.concatenate(averaged)
