@@ -61,6 +61,12 @@ _REASONS = {
 }
 """What a candidate is chosen by; `name` in a card means that nothing was: the recipe says it."""
 
+_MEASURES = {
+    "val_loss": "validation loss, the lowest",
+    "target_score": "score of the unlabelled target, the highest",
+}
+"""What an epoch is chosen by."""
+
 
 def _why(rows: list[dict[str, Any]], by: str) -> str:
     chosen = next(row for row in rows if row["chosen"])
@@ -100,22 +106,25 @@ def semi_supervised(card: Mapping[str, Any]) -> str:
 
 
 def stage_rows(name: str, history: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What each stage after the first did to the best validation loss so far; [] where there is
-    only one stage, or no validation."""
+    """What each stage after the first did to the best so far of what its epoch is chosen by: the
+    validation loss, or the score of an unlabelled target; [] where there is only one stage, or
+    nothing was measured."""
+    measure = history.get("chosen", {}).get("by", "val_loss")
+    better = max if measure == "target_score" else min
     rows: list[dict[str, Any]] = []
     best: float | None = None
     for stage in history["stages"]:
-        losses = [epoch.get("val_loss") for epoch in stage["epochs"]]
-        known = [loss for loss in losses if loss is not None]
+        known = [epoch[measure] for epoch in stage["epochs"] if epoch.get(measure) is not None]
         if not known:
             continue
-        lowest = min(known)
+        found = better(known)
+        kept = stage["chosen_epoch"] is not None
         if best is not None:
             rows.append(
-                {"model": name, "stage": stage["name"], "before": best, "lowest": lowest,
-                 "kept": bool(lowest < best)}
+                {"model": name, "stage": stage["name"], "measure": _MEASURES[measure],
+                 "before": best, "best": found, "kept": kept}
             )  # fmt: skip
-        best = lowest if best is None else min(best, lowest)
+        best = found if kept or best is None else best
     return rows
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from regraft.training.optimisation import Optimisation
     from regraft.training.ports import Ports
+    from regraft.training.selection import TargetScore
     from regraft.training.trunk_store import TrunkStore
 
 
@@ -28,6 +29,16 @@ def ports_of(options: dict[str, Any]) -> Ports:
 
     names = ("objectives", "gradients", "sampling", "replay", "averaging")
     return Ports(**{name: options[name] for name in names})
+
+
+def target_score_of(options: dict[str, Any], model: Any) -> TargetScore:
+    """What chooses the epoch where objectives read a target domain without labels: the score, and
+    the forgetting allowed, that the heads in closed form are compared by."""
+    from regraft.evaluation.label_free import information_maximisation
+    from regraft.training.selection import TargetScore
+
+    drop = options["adaptation"]["max_source_drop_pp"] / 100
+    return TargetScore(information_maximisation, len(model.classes), drop)
 
 
 def trunks_of(options: dict[str, Any], code_version: str) -> TrunkStore | None:

@@ -89,7 +89,7 @@ def _finetune(
     from regraft.steps.auxiliary_tasks import begun, calibrate_tasks, score_of
     from regraft.steps.choosing import chosen_strategy
     from regraft.steps.companions import write_companions
-    from regraft.steps.engine import optimisation_of, ports_of, trunks_of
+    from regraft.steps.engine import optimisation_of, ports_of, target_score_of, trunks_of
     from regraft.steps.few_shot import few_shot_history
     from regraft.steps.hardware import use_device, use_threads
     from regraft.steps.recording import modelling
@@ -119,7 +119,7 @@ def _finetune(
             model.set_head(found.head.weight, found.head.bias)
     model.to(use_device())
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
-    data = _data(module, encoder, rows, model.classes, Path(features), options, seed)
+    data = _data(module, model, rows, Path(features), options, test_views, seed)
     with (
         _common_work_dir(
             "finetune",
@@ -143,6 +143,7 @@ def _finetune(
                 data=data,
                 loss=_loss(options, train, model.auxiliary),
                 score=score_of(options, validation, model),
+                target_score=target_score_of(options, model),
                 optimisation=optimisation_of(options),
                 ports=ports_of(options),
                 trunks=trunks_of(options, code_version),
@@ -265,29 +266,36 @@ def _plan(
 
 def _data(
     module: Any,
-    encoder: BlockwiseEncoder,
+    model: Any,
     rows: pd.DataFrame,
-    classes: list[str],
     features: Path,
     options: dict[str, Any],
+    test_views: int,
     seed: int,
 ) -> Data:
+    from regraft.training.domain_views import in_one_domain
     from regraft.training.examples import split_of
     from regraft.training.sources import Data
 
     def views(chosen: pd.DataFrame) -> Any:
-        return module.training_views(encoder, chosen, options["augmentation"], seed=seed)
+        return module.training_views(model.encoder, chosen, options["augmentation"], seed=seed)
 
-    train, validation = (split_of(rows, name, classes) for name in ("train", "val"))
+    def served(chosen: pd.DataFrame) -> Any:
+        own = views(chosen)
+        return own if test_views == 1 else module.served_views(model.encoder, own, test_views)
+
+    train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     unlabelled = rows[rows["split"] == "unlabelled"]
     return Data(
         train=views(train.rows),
-        validation=views(validation.rows) if len(validation) else None,
+        validation=served(validation.rows) if len(validation) else None,
         unlabelled=views(unlabelled) if len(unlabelled) else None,
+        target=served(unlabelled) if len(unlabelled) and not in_one_domain(rows) else None,
         difficulty=_difficulty(rows, train, features, seed)
         if options["sampling"]["kind"] == "curriculum"
         else None,
         cached_views=options["augmentation"]["cached_views"],
+        served_views=test_views,
     )
 
 

@@ -23,7 +23,7 @@ from regraft.progress import track
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
 from regraft.tasks.image_predictor import ImagePredictor
-from regraft.tasks.image_views import ComposedViews, ImageViews, views_of
+from regraft.tasks.image_views import ComposedViews, ImageViews, ServedViews, views_of
 from regraft.tasks.views import logits_of_views, over_views
 
 _BATCH = 16
@@ -138,6 +138,11 @@ def training_views(
         seed=seed,
         contents=rows["sha256"].tolist(),
     )
+
+
+def served_views(encoder: BlockwiseEncoder, views: ImageViews, count: int) -> ServedViews:
+    """The test views of the same images, for training to measure what will be served."""
+    return ServedViews(views, count=count, closer_share=encoder.closer_share)
 
 
 def composed_views(

@@ -128,6 +128,32 @@ class ComposedViews(ImageViews):
         return np.asarray(self._compose(index, self._image(index), rng, size), dtype=np.uint8)
 
 
+class ServedViews:
+    """The test views of the same images: what a served model answers from."""
+
+    def __init__(self, views: ImageViews, *, count: int, closer_share: float) -> None:
+        self.views, self.count, self.closer_share = views, count, closer_share
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that the pixels of a view depend on."""
+        return f"{self.views.fingerprint} served {self.count} {self.closer_share}"
+
+    def at_size(self, image_size: int) -> ServedViews:
+        """The same views for another size of the network's input."""
+        own = self.views.at_size(image_size)
+        return ServedViews(own, count=self.count, closer_share=self.closer_share)
+
+    def batch(self, indices: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Normalised images (n, 3, size, size); view v is the v-th test view."""
+        plain = self.views.batch(indices, 0 * views)
+        found = torch.stack(views_of(plain, self.count, self.closer_share))
+        return found[torch.from_numpy(views), torch.arange(len(plain))]
+
+
 _UNCHANGED = {
     "min_crop": 1.0,
     "flips": False,

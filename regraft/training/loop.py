@@ -216,13 +216,16 @@ def _refuse_divergence(loss: float, batch: int) -> None:
 
 
 @torch.inference_mode()
-def validation_logits(model: Any, inputs: Inputs) -> np.ndarray:
-    """Logits (n, classes) of view 0 of every example."""
+def served_logits(model: Any, inputs: Inputs) -> np.ndarray:
+    """Logits (n, classes) of every example, the mean over its views."""
     model.eval()
     found = []
     for start in range(0, len(inputs), 64):
         indices = np.arange(start, min(start + 64, len(inputs)))
-        views = np.zeros(len(indices), dtype=int)
-        batch = [part.to(model.encoder.device) for part in inputs.batch(indices, views)]
-        found.append(model.head(inputs.embed(model.encoder, batch)).float().cpu().numpy())
+        answers = []
+        for view in range(inputs.n_views):
+            batch = inputs.batch(indices, np.full(len(indices), view))
+            own = [part.to(model.encoder.device) for part in batch]
+            answers.append(model.head(inputs.embed(model.encoder, own)).float().cpu().numpy())
+        found.append(np.mean(answers, axis=0))
     return np.concatenate(found)

@@ -86,6 +86,7 @@ class Filled:
         return replace(
             data,
             unlabelled=data.unlabelled if self.needs_unlabelled else None,
+            target=data.target if self.needs_unlabelled else None,
             old=data.old if self.begins else None,
         )
 

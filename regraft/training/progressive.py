@@ -8,31 +8,28 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from regraft.progress import note
 from regraft.training import processes
 from regraft.training.checkpoints import load_checkpoint, save_checkpoint
-from regraft.training.inputs import Inputs
-from regraft.training.loop import StageLoop, run_epoch, validation_logits
+from regraft.training.loop import StageLoop, run_epoch, served_logits
 from regraft.training.losses import MainLoss
 from regraft.training.optimisation import Optimisation, accelerator_of, freeze, groups_of
 from regraft.training.ports import Filled, Ports
 from regraft.training.rate_search import search_rates
+from regraft.training.selection import Score, TargetScore
 from regraft.training.sources import Data, Sources, cuts, stage_sources
 from regraft.training.stage_module import StageModule
 from regraft.training.trunk_store import TrunkStore
 from regraft.transfer.batches import build_sampler
 from regraft.transfer.optimisers import build_optimiser
 from regraft.transfer.stage import Stage
-
-Score = Callable[[np.ndarray], dict[str, float]]
 
 
 @dataclass
@@ -55,6 +52,7 @@ class _Run:
     data: Data
     loss: MainLoss
     score: Score
+    target_score: TargetScore | None
     how: Optimisation
     ports: Filled
     trunks: TrunkStore | None
@@ -77,6 +75,7 @@ def fine_tune(
     optimisation: Optimisation,
     work_dir: Path,
     seed: int,
+    target_score: TargetScore | None = None,
     ports: Ports = Ports(),  # noqa: B008 (frozen)
     trunks: TrunkStore | None = None,
 ) -> dict[str, Any]:
@@ -86,6 +85,9 @@ def fine_tune(
     ----------
     score : validation logits (n, classes) to {"val_loss": ..., "val_accuracy": ...}; the epoch
         with the lowest val_loss is kept. Without validation data the last epoch is kept.
+    target_score : where a term of the loss reads unlabelled examples, the epoch that scores highest
+        on `data.target` is kept instead. Give both where these examples are of another domain than
+        the validation data.
     ports : extra terms of the loss, gradients, batches and averages; none of them by default.
     work_dir : holds the checkpoint; a call with the same folder continues there, in as many
         processes as it has now. The first process reads and writes it for all.
@@ -101,9 +103,20 @@ def fine_tune(
     ends = cuts(model.encoder, stages, alike=bool(filled.terms))
     checkpoint = work_dir / "checkpoint.pt"
     run = _Run(
-        model, stages, ends, data, loss, score, optimisation, filled, trunks, checkpoint, seed
+        model,
+        stages,
+        ends,
+        data,
+        loss,
+        score,
+        target_score if data.target is not None else None,
+        optimisation,
+        filled,
+        trunks,
+        checkpoint,
+        seed,
     )
-    progress = _Progress(0, 0, _candidate(model, "probe", 0, math.inf), [])
+    progress = _Progress(0, 0, _candidate(model, "probe", 0, None), [])
     state = processes.agreed(load_checkpoint(checkpoint) if processes.is_first() else None)
     if stages and (state is None or filled.begins):
         _begin(run, progress)
@@ -117,6 +130,7 @@ def fine_tune(
     model.load_state_dict(progress.best["weights"])
     model.eval()
     chosen = {key: progress.best[key] for key in ("stage", "epoch")}
+    chosen["by"] = "target_score" if run.target_score else "val_loss"
     return {"stages": progress.history, "chosen": chosen}
 
 
@@ -124,10 +138,9 @@ def _begin(run: _Run, progress: _Progress) -> None:
     """Measure the weights that the run begins with, and let the ports remember them."""
     sources = run.sources(0)
     run.ports.begin(run.model, run.data, sources, run.loss)
-    if sources.validation is None:
+    found = _measured(run, sources)
+    if not found:
         return
-    found = _validated(run, sources.validation)
-    progress.best["loss"] = found["val_loss"]
     progress.history.append(
         {
             "name": "probe",
@@ -136,6 +149,7 @@ def _begin(run: _Run, progress: _Progress) -> None:
             "chosen_epoch": 0,
         }
     )
+    progress.best["badness"] = _badness(run, found, progress)
 
 
 def _run_stage(run: _Run, index: int, progress: _Progress, state: dict[str, Any] | None) -> None:
@@ -155,9 +169,8 @@ def _run_stage(run: _Run, index: int, progress: _Progress, state: dict[str, Any]
     for epoch in range(progress.epoch, stage.epochs):
         record = run_epoch(loop, epoch)
         trained = _averaged(run)
-        if sources.validation is not None:
-            record |= _validated(run, sources.validation)
-        _keep_best(run, stage, record, progress, chosen_by_loss=sources.validation is not None)
+        record |= _measured(run, sources)
+        _keep_best(run, stage, record, progress)
         if trained is not None:
             model.load_state_dict(trained)
         progress.epoch = epoch + 1
@@ -166,8 +179,17 @@ def _run_stage(run: _Run, index: int, progress: _Progress, state: dict[str, Any]
     progress.stage, progress.epoch = index + 1, 0
 
 
-def _validated(run: _Run, inputs: Inputs) -> dict[str, float]:
-    return processes.agreed(run.score(validation_logits(run.model, inputs)))
+def _measured(run: _Run, sources: Sources) -> dict[str, float]:
+    """Scores of the present weights; none where there is nothing to measure them on."""
+    found: dict[str, float] = {}
+    validation = None
+    if sources.validation is not None:
+        validation = served_logits(run.model, sources.validation)
+        found |= run.score(validation)
+    if run.target_score is not None and sources.target is not None:
+        target = served_logits(run.model, sources.target)
+        found["target_score"] = run.target_score(target, validation)
+    return processes.agreed(found)
 
 
 def _stage_loop(run: _Run, index: int, sources: Sources) -> StageLoop:
@@ -223,20 +245,28 @@ def _averaged(run: _Run) -> dict[str, torch.Tensor] | None:
     return trained
 
 
-def _keep_best(
-    run: _Run, stage: Stage, record: dict[str, Any], progress: _Progress, *, chosen_by_loss: bool
-) -> None:
+def _keep_best(run: _Run, stage: Stage, record: dict[str, Any], progress: _Progress) -> None:
     current = progress.history[-1]
     current["epochs"].append(record)
-    if chosen_by_loss and record["val_loss"] >= progress.best["loss"]:
+    badness = _badness(run, record, progress)
+    if badness is not None and badness >= progress.best["badness"]:
         return
     current["chosen_epoch"] = record["epoch"]
-    loss = record.get("val_loss", math.inf)
-    progress.best = _candidate(run.model, stage.name, record["epoch"], loss)
+    progress.best = _candidate(run.model, stage.name, record["epoch"], badness)
 
 
-def _candidate(model: Any, stage: str, epoch: int, loss: float) -> dict[str, Any]:
-    return {"weights": _weights(model), "loss": loss, "stage": stage, "epoch": epoch}
+def _badness(run: _Run, record: dict[str, Any], progress: _Progress) -> float | None:
+    """What the kept epoch has least of; None where nothing was measured."""
+    if run.target_score is None:
+        return record.get("val_loss")
+    start = progress.history[0]["epochs"][0].get("val_accuracy", 0.0)
+    if record.get("val_accuracy", 0.0) < start - run.target_score.max_source_drop:
+        return math.inf
+    return -float(record["target_score"])
+
+
+def _candidate(model: Any, stage: str, epoch: int, badness: float | None) -> dict[str, Any]:
+    return {"weights": _weights(model), "badness": badness, "stage": stage, "epoch": epoch}
 
 
 def _save(run: _Run, loop: StageLoop, progress: _Progress) -> None:

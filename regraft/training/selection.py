@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +11,11 @@ from regraft.training.examples import TaskLabels
 
 Score = Callable[[np.ndarray], dict[str, float]]
 
+Validator = Callable[[np.ndarray, np.ndarray], float]
+"""A label-free score: (features, probabilities (n, classes)) to a number, higher is better."""
+
+_SURE_LEAD = float(np.log(99))
+"""In these units a validation example leads by 99 to 1 on the average."""
 _TEMPERATURES = np.geomspace(0.1, 10.0, 25)
 
 
@@ -39,6 +45,39 @@ def validation_score(labels: np.ndarray, answers: np.ndarray | None = None) -> S
         }
 
     return score
+
+
+@dataclass(frozen=True)
+class TargetScore:
+    """What chooses the epoch where terms of the loss read a target that no validation example is
+    of: the loss of source examples says nothing of it, and is lowest before anything moved.
+
+    Attributes
+    ----------
+    validator : of the answers to unlabelled target examples, with their logits as features.
+    n_classes : the columns of the logits that are the label's.
+    max_source_drop : an epoch that is right on a smaller share of the validation examples than the
+        starting weights, by more than this, is out.
+    """
+
+    validator: Validator
+    n_classes: int
+    max_source_drop: float
+
+    def __call__(self, target: np.ndarray, validation: np.ndarray | None) -> float:
+        """The score of logits (n, classes) of target examples.
+
+        Their scale is measured on `validation` logits: to train on makes all answers surer, and
+        surer answers score higher, so that the last epoch would always win. What counts is how
+        sure the target's answers are beside the source's.
+        """
+        logits = target[:, : self.n_classes]
+        if validation is not None:
+            first = np.sort(validation[:, : self.n_classes], axis=1)[:, ::-1]
+            lead = float((first[:, 0] - first[:, 1]).mean())
+            logits = logits * (_SURE_LEAD / max(lead, 1e-6))
+        odds = np.exp(logits - logits.max(1, keepdims=True))
+        return float(self.validator(logits, odds / odds.sum(1, keepdims=True)))
 
 
 def multi_task_score(

@@ -24,30 +24,39 @@ class Data:
     train : labelled examples.
     validation : labelled examples that choose the epoch; without them the last one is kept.
     unlabelled : examples of the target domain, for objectives that read them.
+    target : the same examples as `unlabelled`, for a score that chooses the epoch without labels.
     old : examples of earlier runs, for what must not be forgotten, with `old_labels` (n,).
     difficulty : (n,) of the training examples, for a curriculum.
     n_views : views per example that take turns where nothing is cached; 0 is a new one each epoch.
     cached_views : views per example that a cached trunk holds.
+    served_views : views per example of `validation` and `target`: the answers to all of them are
+        averaged, as a served model does.
     """
 
     train: Views
     validation: Views | None = None
     unlabelled: Views | None = None
+    target: Views | None = None
     old: Views | None = None
     old_labels: np.ndarray | None = None
     difficulty: np.ndarray | None = None
     n_views: int = 0
     cached_views: int = 4
+    served_views: int = 1
 
 
 @dataclass(frozen=True)
 class Sources:
-    """`Data` as one stage reads it. Validation is always at the backbone's own size, the one that
-    is served; old examples are shown in view 0, the one whose answers are remembered."""
+    """`Data` as one stage reads it.
+
+    Validation and target are always at the backbone's own size, the one that is served; old
+    examples are shown in view 0, the one whose answers are remembered.
+    """
 
     train: Inputs
     validation: Inputs | None
     unlabelled: Inputs | None
+    target: Inputs | None
     old: Inputs | None
 
 
@@ -87,19 +96,33 @@ def stage_sources(
         "train": _sized(data.train, stage),
         "validation": data.validation,
         "unlabelled": _sized(data.unlabelled, stage),
+        "target": data.target,
         "old": _sized(data.old, stage),
     }
     present = {name: own for name, own in views.items() if own is not None}
     found: dict[str, Inputs] = {}
     if trunks is not None and end is not None:
-        found = _cached(encoder, present, end, data.cached_views, trunks)
+        found = _cached(encoder, present, end, _counts(data, data.cached_views), trunks)
+    counts = _counts(data, data.n_views)
     for name in present.keys() - found.keys():
-        found[name] = ImageInputs(present[name], n_views=1 if name == "old" else data.n_views)
+        found[name] = ImageInputs(present[name], n_views=counts[name])
     return Sources(**{name: found.get(name) for name in views})  # type: ignore[arg-type]
 
 
+def _counts(data: Data, training: int) -> dict[str, int]:
+    """Views per example of each part, with so many for training."""
+    served = data.served_views
+    return {
+        "train": training, "unlabelled": training, "validation": served, "target": served, "old": 1
+    }  # fmt: skip
+
+
 def _cached(
-    encoder: BlockwiseEncoder, views: dict[str, Views], end: int, n_views: int, trunks: TrunkStore
+    encoder: BlockwiseEncoder,
+    views: dict[str, Views],
+    end: int,
+    counts: dict[str, int],
+    trunks: TrunkStore,
 ) -> dict[str, Inputs]:
     """All parts from the cache, or none: a step reads its parts in one forward pass."""
     found: dict[str, Inputs] = {}
@@ -108,7 +131,7 @@ def _cached(
             encoder,
             own,
             end=end,
-            n_views=n_views if name in ("train", "unlabelled") else 1,
+            n_views=counts[name],
             description=f"frozen trunk, {name} images",
         )
         if inputs is None:

@@ -75,13 +75,26 @@ def test_points_lost_are_counted_against_the_probe() -> None:
 
 def test_a_stage_that_did_not_help_is_dropped() -> None:
     def stage(name: str, *losses: float) -> dict[str, Any]:
-        return {"name": name, "epochs": [{"val_loss": loss} for loss in losses]}
+        kept = 2 if name == "a" else None
+        epochs = [{"val_loss": loss, "target_score": -loss} for loss in losses]
+        return {"name": name, "epochs": epochs, "chosen_epoch": kept}
 
-    history = {"stages": [stage("probe", 0.5), stage("a", 0.6, 0.4), stage("b", 0.41)]}
-    rows = stage_rows("teacher", history)
-    assert [(row["stage"], row["before"], row["kept"]) for row in rows] == [
-        ("a", 0.5, True), ("b", 0.4, False),
-    ]  # fmt: skip
+    stages = [stage("probe", 0.5), stage("a", 0.6, 0.4), stage("b", 0.41)]
+    for measure, sign in (("val_loss", 1), ("target_score", -1)):
+        rows = stage_rows("teacher", {"stages": stages, "chosen": {"by": measure}})
+        assert [(row["stage"], row["before"], row["best"], row["kept"]) for row in rows] == [
+            ("a", sign * 0.5, sign * 0.4, True), ("b", sign * 0.4, sign * 0.41, False),
+        ]  # fmt: skip
+
+
+def test_an_epoch_that_forgot_is_not_kept_for_its_score() -> None:
+    stages = [
+        {"name": "probe", "epochs": [{"target_score": 0.5}], "chosen_epoch": 0},
+        {"name": "a", "epochs": [{"target_score": 0.9}], "chosen_epoch": None},
+        {"name": "b", "epochs": [{"target_score": 0.6}], "chosen_epoch": 1},
+    ]
+    rows = stage_rows("teacher", {"stages": stages, "chosen": {"by": "target_score"}})
+    assert [(row["before"], row["kept"]) for row in rows] == [(0.5, False), (0.5, True)]
 
 
 @pytest.mark.parametrize(

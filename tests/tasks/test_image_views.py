@@ -13,7 +13,7 @@ from PIL import Image
 
 from regraft.backbones.preprocessing import Preprocessing
 from regraft.recipe.augmentation import AugmentationOptions
-from regraft.tasks.image_views import ImageViews, views_of
+from regraft.tasks.image_views import ImageViews, ServedViews, views_of
 
 SIZE = 32
 
@@ -138,3 +138,19 @@ def test_every_second_view_looks_closer() -> None:
     row, column = divmod(int(found[1][0, 0].argmax()), 40)
     assert 14 < row < 26 and column > 28  # mirrored, and larger than in the picture
     assert int((found[1][0, 0] > 3).sum()) > int((x[0, 0] > 3).sum())
+
+
+def test_served_views_are_what_a_classifier_averages(
+    paths: list[str], preprocessing: Preprocessing
+) -> None:
+    own = views(paths, preprocessing)
+    served = ServedViews(own, count=2, closer_share=0.7)
+    indices = np.array([1, 0, 1])
+    plain = own.batch(indices, np.zeros(3, int))
+    expected = views_of(plain, 2, 0.7)
+    for view in (0, 1):
+        assert torch.equal(served.batch(indices, np.full(3, view)), expected[view])
+    mixed = served.batch(indices, np.array([1, 0, 0]))
+    assert torch.equal(mixed, torch.stack([expected[1][0], *expected[0][1:]]))
+    assert served.fingerprint != ServedViews(own, count=2, closer_share=1.0).fingerprint
+    assert served.at_size(32).batch(indices, np.ones(3, int)).shape[-1] == 32
