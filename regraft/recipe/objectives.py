@@ -84,6 +84,8 @@ class MMD(ObjectiveOptions):
     """Equal kernel means of both domains (Long et al., ICML 2015)."""
 
     kind: Literal["mmd"] = "mmd"
+    strength: float = Field(default=10.0, ge=0)
+    """Weight of the term, at most 2; at 1 training barely lowers it beside the cross-entropy."""
     bandwidths: list[float] = Field(default=[0.25, 0.5, 1.0, 2.0, 4.0], min_length=1)
     """Variances of the Gaussian kernels, as multiples of the median squared distance."""
 

@@ -15,8 +15,8 @@ WAYS = 5
 
 
 def measure(prepared: Prepared, *, shots: list[int], episodes: int) -> dict[str, Any]:
-    """{"episodes": {head: {shots as text: {"accuracy", "low", "high", "episodes"}}}} of episodes of
-    `WAYS` classes."""
+    """{"episodes": {head: {shots as text: {"accuracy", "low", "high", "episodes", "groups"}}}} of
+    episodes of `WAYS` classes; `groups` are those of the photos that they are drawn from."""
     archive = np.load(prepared.features / "features.npz")
     rows = in_order(prepared.rows, archive["ids"])
     asked = (rows["split"] == "test").to_numpy()
@@ -30,8 +30,10 @@ def measure(prepared: Prepared, *, shots: list[int], episodes: int) -> dict[str,
             episodes=episodes,
             seed=prepared.recipe.seed,
         )
+    drawn_from = {"groups": int(rows.loc[asked, "group"].nunique())}
     return {
         "episodes": {
-            head: {str(count): one for count, one in own.items()} for head, own in found.items()
+            head: {str(count): one | drawn_from for count, one in own.items()}
+            for head, own in found.items()
         }
     }
