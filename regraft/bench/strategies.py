@@ -71,8 +71,8 @@ _ALIGNING: Fields = {
     "finetune.optimiser.head_learning_rate": 1e-3,
     "finetune.optimiser.block_decay": 1.0,
 }
-"""Domains are not aligned in the few careful steps of the default plan: more blocks, for longer, and
-faster. Chosen on the generated leaves of the example."""
+"""Domains are not aligned in the few careful steps of the default plan: more blocks, for longer,
+and faster. Chosen on the generated leaves of the example."""
 _FIELD_LABELS = (0, 5, 20)
 _ADAPTATION, _TARGET = "finetune.adaptation.kind", "teacher.target.accuracy"
 ADAPTATIONS = [

@@ -33,10 +33,8 @@ _HAND_VIEW = 3.2  # palm lengths on a side
 _INK, _HAND = "#33415c", "#b23a48"
 
 
-def write_player(
-    path: Path, sign: np.ndarray, *, fps: float, parts: Sequence[Mapping[str, Any]]
-) -> None:
-    """Write the figure that signs `sign` (frames, SIGN_DIM) as a page that needs no network.
+def player(sign: np.ndarray, *, fps: float, parts: Sequence[Mapping[str, Any]]) -> str:
+    """The figure that signs `sign` (frames, SIGN_DIM) as an HTML page that needs no network.
 
     It plays, pauses, steps and changes speed. `parts` (text, how, start, end in frames) are written
     below the figure while they are signed.
@@ -57,7 +55,15 @@ def write_player(
     }
     # "<" could end the script that the data are in
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    page = template("sign_player.html.j2").render(data=text, ink=_INK, hand=_HAND)
+    page: str = template("sign_player.html.j2").render(data=text, ink=_INK, hand=_HAND)
+    return page
+
+
+def write_player(
+    path: Path, sign: np.ndarray, *, fps: float, parts: Sequence[Mapping[str, Any]]
+) -> None:
+    """Write `player` to a file."""
+    page = player(sign, fps=fps, parts=parts)
     atomic_write(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
 
 

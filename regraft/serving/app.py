@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -17,11 +17,12 @@ import regraft
 from regraft.errors import UserError
 from regraft.serving.chat import Chat
 from regraft.serving.chat_format import MODELS, PATH, as_openai_error, is_chat_path
+from regraft.serving.page import POLICY, sign_page, try_page
 from regraft.serving.problems import Refused, as_json, of_input
 from regraft.serving.service import Service
 from regraft.serving.tokens import accepted
 
-_OPEN = {"/healthz", "/readyz"}
+_OPEN = {"/", "/healthz", "/readyz"}
 _CODES = {404: "unknown_route", 405: "wrong_method"}
 _UNHEARD = 499
 _LOG = logging.getLogger("regraft.serving")
@@ -35,7 +36,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 def make_app(service: Service, *, tokens: tuple[bytes, ...] = ()) -> Any:
     """The ASGI application of a started service; with `tokens`, everything except the two probes
-    needs one of them."""
+    and the page, which asks for one, needs one of them."""
     app = FastAPI(title="Regraft", version=regraft.__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(UserError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_route)
@@ -53,6 +54,16 @@ def make_app(service: Service, *, tokens: tuple[bytes, ...] = ()) -> Any:
 
     for path in ("/predict", "/invocations", f"/v1/models/{service.model.name}:predict"):
         app.add_api_route(path, predict, methods=["POST"])
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> HTMLResponse:
+        """Try the model: a photo, a text, a recording from the microphone."""
+        return HTMLResponse(try_page(), headers={"content-security-policy": POLICY})
+
+    @app.get("/signs/{word}", response_class=HTMLResponse)
+    def sign(word: str) -> HTMLResponse:
+        """A figure that signs the word, where the model does."""
+        return HTMLResponse(sign_page(service.model, word))
 
     chat = Chat(service)
 
@@ -120,6 +131,7 @@ def _model(service: Service) -> dict[str, Any]:
     return {
         "name": model.name,
         "version": model.version,
+        "task": model.predictor.task,
         "alias": service.follower.alias,
         "classes": list(model.predictor.classes),
         "code_version": model.tags.get("code_version", ""),

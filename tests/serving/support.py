@@ -19,6 +19,7 @@ from regraft.errors import UserError
 class BrightnessPredictor:
     """Tells light from dark pictures; reads path, bytes and base64 as every predictor does."""
 
+    task = "image_classification"
     fields: tuple[str, ...] = ()
 
     def __init__(self, folder: Path | str) -> None:
