@@ -6,7 +6,7 @@ questions, and both are measured on test questions, whose topics neither has see
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,9 @@ from regraft.progress import note
 
 if TYPE_CHECKING:
     from regraft.training.embedding_distillation import Lessons
+
+Embed = Callable[[Sequence[str]], np.ndarray]
+"""Texts (n) to vectors (n, dim) of unit length."""
 
 SECTION, SHOWN = "answering", ("dialogues",)
 
@@ -72,11 +75,12 @@ def teach(
     seed: int,
 ) -> None:
     """Write the assistant of a cheaper model into its folder, where the folder of its `teacher` has
-    one: it searches with an encoder that has learned the embeddings of the teacher's.
+    one: it reads questions with an encoder that has learned the embeddings of the teacher's.
 
     `student` makes that encoder, untaught, from the teacher's. It learns from training questions,
-    excerpts of their answers and unlabelled questions, without their labels; adapter, thresholds
-    and fusion are fitted on its own embeddings as the teacher's were.
+    excerpts of their answers and unlabelled questions, without their labels. What is searched is
+    embedded once and not while somebody waits: by the teacher, where both embeddings are of one
+    length. Adapter, thresholds and fusion are fitted on these as the teacher's were.
     """
     from regraft.backbones.transformer import embed_texts
     from regraft.tasks.assistant.assistant import CARD, RETRIEVER
@@ -94,36 +98,45 @@ def teach(
     losses = teach_embeddings(encoder, texts, embed_texts(whole, texts), lessons, seed=seed)
     note(f"the student's search learned {len(texts)} embeddings: "
          f"loss {losses[0]:.3f} -> {losses[-1]:.3f}")  # fmt: skip
-    _assistant(encoder, rows, seed).save(folder)
+    _assistant(encoder, rows, seed, searched_by=whole).save(folder)
 
 
 def _answered(rows: pd.DataFrame, split: str) -> pd.DataFrame:
     return rows[(rows["answer"] != "") & rows["label"].notna() & (rows["split"] == split)]
 
 
-def _assistant(encoder: Any, rows: pd.DataFrame, seed: int) -> Any:
-    """Adapted on the training questions, thresholds from the validation questions."""
+def _assistant(encoder: Any, rows: pd.DataFrame, seed: int, *, searched_by: Any = None) -> Any:
+    """Adapted on the training questions, thresholds from the validation questions. `encoder` reads
+    questions; `searched_by` embeds passages and topics, where it gives vectors of that length."""
+    from regraft.backbones.transformer import embed_texts
     from regraft.tasks.assistant.fitting import fit_assistant
-    from regraft.tasks.retriever import Retriever
+    from regraft.tasks.retriever import Retriever, topic_names
 
+    alike = searched_by is not None and searched_by.dim == encoder.dim
+    embed = partial(embed_texts, searched_by if alike else encoder)
     passages, numbers = passages_of(rows)
-    matcher = _matcher(encoder, _answered(rows, "train"), seed)
+    matcher = _matcher(partial(embed_texts, encoder), embed, _answered(rows, "train"), seed)
     validation = _answered(rows, "val")
     relevant = [[numbers[answer]] for answer in validation["answer"]]
-    retriever = Retriever(encoder, passages, matcher=matcher)
+    retriever = Retriever(
+        encoder,
+        passages,
+        vectors=embed([passage.text for passage in passages]),
+        topics=topic_names(passages, embed),
+        matcher=matcher,
+    )
     return fit_assistant(retriever, validation["text"].tolist(), relevant)
 
 
-def _matcher(encoder: Any, train: pd.DataFrame, seed: int) -> Any:
-    from regraft.backbones.transformer import embed_texts
+def _matcher(ask: Embed, embed: Embed, train: pd.DataFrame, seed: int) -> Any:
+    """`ask` embeds questions, `embed` what is searched."""
     from regraft.tasks.retriever import topic_names
     from regraft.training.retrieval import Pairs, fit_matcher
 
-    embed = partial(embed_texts, encoder)
     chosen = train.sample(min(len(train), _MOST_PAIRS), random_state=seed).sort_index()
     passages, places = passages_of(chosen)
     texts, questions = list(places), chosen["text"].tolist()
-    asked = embed(questions)
+    asked = ask(questions)
     return fit_matcher(
         Pairs(
             questions,

@@ -57,10 +57,13 @@ def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
     return found | {"general": _general(adapted, embeddings)}
 
 
-def pairs_of(asked: Questions, embeddings: TextEmbeddings) -> tuple[Pairs, float]:
-    """Training questions with their passages, and the CPU seconds that their embeddings cost."""
+def pairs_of(
+    asked: Questions, embeddings: TextEmbeddings, searched: TextEmbeddings | None = None
+) -> tuple[Pairs, float]:
+    """Training questions with their passages, and the CPU seconds that their embeddings cost;
+    passages by `searched`, if given."""
     questions, first = embeddings.of(asked.questions)
-    passages, second = embeddings.of(asked.passages)
+    passages, second = (searched or embeddings).of(asked.passages)
     intents = np.unique(asked.intents, return_inverse=True)[1]
     right = np.array([own[0] for own in asked.right])
     pairs = Pairs(
