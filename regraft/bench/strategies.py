@@ -63,7 +63,6 @@ _REGULARISERS: dict[str, Fields] = {
 }
 _ALIGNMENTS = ("dann", "cdan", "mcc", "coral", "mmd", "drcn", "entropy", "pseudo_label")
 _ALIGNING: Fields = {
-    "finetune.adaptation.kind": "source_only",
     "finetune.plan.kind": "last_n",
     "finetune.plan.blocks": 4,
     "finetune.plan.epochs": 20,
@@ -116,7 +115,7 @@ def regularisers(data: Path, backbones: list[Backbone]) -> list[Cell]:
 
 def adaptation(data: Path, backbones: list[Backbone]) -> list[Cell]:
     """Lab to field: what the unlabelled and the few labelled field photos buy. `chosen` is the
-    recipe's default; the terms of the loss train blocks without an adapted head."""
+    recipe's default; terms of the loss move blocks from the head of source only, or from that."""
     cells = []
     for labels in _FIELD_LABELS:
         fields, name = _field(data, backbones, labels), f"lab to field, {labels} field labels"
@@ -127,12 +126,15 @@ def adaptation(data: Path, backbones: list[Backbone]) -> list[Cell]:
         ]
         cells.append(Cell(f"{name} / oracle", fields, "oracle.target.accuracy", "methods.oracle",
                           {"kinds": ADAPTATIONS}))  # fmt: skip
-    fields = _field(data, backbones, 0) | _ALIGNING
-    return cells + [
-        Cell(f"lab to field, 0 field labels, blocks move / {kind}",
-             fields | {"finetune.objectives": [{"kind": kind}]}, _TARGET)
+    fields, name = _field(data, backbones, 0) | _ALIGNING, "lab to field, 0 field labels"
+    cells += [
+        Cell(f"{name}, blocks move / {kind}",
+             fields | {"finetune.objectives": [{"kind": kind}], _ADAPTATION: "source_only"},
+             _TARGET)
         for kind in _ALIGNMENTS
     ]  # fmt: skip
+    together = fields | {"finetune.objectives": [{"kind": "mmd"}]}
+    return [*cells, Cell(f"{name}, blocks move / chosen, then mmd", together, _TARGET)]
 
 
 def forgetting(data: Path, backbones: list[Backbone]) -> list[Cell]:
