@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from regraft.training.losses import MainLoss
     from regraft.training.sources import Data
 
+_MOST_JUDGING = 1000
+"""Unlabelled target examples that are looked at after every epoch."""
+
 
 def finetune(
     *,
@@ -286,11 +289,12 @@ def _data(
 
     train, validation = (split_of(rows, name, model.classes) for name in ("train", "val"))
     unlabelled = rows[rows["split"] == "unlabelled"]
+    judging = unlabelled.iloc[:: -(-len(unlabelled) // _MOST_JUDGING) or 1]
     return Data(
         train=views(train.rows),
         validation=served(validation.rows) if len(validation) else None,
         unlabelled=views(unlabelled) if len(unlabelled) else None,
-        target=served(unlabelled) if len(unlabelled) and not in_one_domain(rows) else None,
+        target=served(judging) if len(judging) and not in_one_domain(rows) else None,
         difficulty=_difficulty(rows, train, features, seed)
         if options["sampling"]["kind"] == "curriculum"
         else None,

@@ -1,4 +1,5 @@
-"""Fine-tuning through the stages of a plan, with the best weights chosen on validation data.
+"""Fine-tuning through the stages of a plan, with the best weights chosen on validation data, or by
+an unlabelled target where a term of the loss reads it.
 
 The weights it starts with (a probed head on the pre-trained backbone) are the first candidate, so
 fine-tuning that does not help changes nothing. Every stage starts from the best weights so far.

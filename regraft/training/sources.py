@@ -24,7 +24,7 @@ class Data:
     train : labelled examples.
     validation : labelled examples that choose the epoch; without them the last one is kept.
     unlabelled : examples of the target domain, for objectives that read them.
-    target : the same examples as `unlabelled`, for a score that chooses the epoch without labels.
+    target : examples of the same domain as `unlabelled`, whose answers choose the epoch.
     old : examples of earlier runs, for what must not be forgotten, with `old_labels` (n,).
     difficulty : (n,) of the training examples, for a curriculum.
     n_views : views per example that take turns where nothing is cached; 0 is a new one each epoch.
