@@ -133,8 +133,8 @@ def adaptation(data: Path, backbones: list[Backbone]) -> list[Cell]:
              _TARGET)
         for kind in _ALIGNMENTS
     ]  # fmt: skip
-    together = fields | {"finetune.objectives": [{"kind": "mmd"}]}
-    return [*cells, Cell(f"{name}, blocks move / chosen, then mmd", together, _TARGET)]
+    together = fields | {"finetune.objectives": [{"kind": "entropy"}]}
+    return [*cells, Cell(f"{name}, blocks move / chosen, then entropy", together, _TARGET)]
 
 
 def forgetting(data: Path, backbones: list[Backbone]) -> list[Cell]:
