@@ -104,18 +104,18 @@ def fine_tune(
     ends = cuts(model.encoder, stages, alike=bool(filled.terms))
     checkpoint = work_dir / "checkpoint.pt"
     run = _Run(
-        model,
-        stages,
-        ends,
-        data,
-        loss,
-        score,
-        target_score if data.target is not None else None,
-        optimisation,
-        filled,
-        trunks,
-        checkpoint,
-        seed,
+        model=model,
+        stages=stages,
+        ends=ends,
+        data=data,
+        loss=loss,
+        score=score,
+        target_score=target_score if data.target is not None else None,
+        how=optimisation,
+        ports=filled,
+        trunks=trunks,
+        checkpoint=checkpoint,
+        seed=seed,
     )
     progress = _Progress(0, 0, _candidate(model, "probe", 0, None), [])
     state = processes.agreed(load_checkpoint(checkpoint) if processes.is_first() else None)

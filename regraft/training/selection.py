@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from regraft.training.examples import TaskLabels
 
@@ -76,8 +77,7 @@ class TargetScore:
             first = np.sort(validation[:, : self.n_classes], axis=1)[:, ::-1]
             lead = float((first[:, 0] - first[:, 1]).mean())
             logits = logits * (_SURE_LEAD / max(lead, 1e-6))
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        return float(self.validator(logits, odds / odds.sum(1, keepdims=True)))
+        return float(self.validator(logits, softmax(logits, axis=1)))
 
 
 def multi_task_score(
