@@ -13,6 +13,7 @@ from regraft.bench.medical_pack import INTENT_OF_TYPE, rows_of
 _METHODS = ("zero_shot", "bm25", "plain_fusion", "adapted")
 _SETS = {
     "medquad": ("recall_at_1", "no_echo", "echo", "recall_at_5", "mrr", "ndcg"),
+    "mistyped": ("recall_at_1", "recall_at_5"),
     "medication": ("recall_at_1", "recall_at_5", "mrr", "ndcg"),
     "liveqa": ("recall_at_1", "recall_at_5", "mrr", "ndcg"),
 }

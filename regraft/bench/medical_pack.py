@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regraft.errors import UserError
+from regraft.tasks.typing_errors import typed_badly
 
 TEST, TRAIN = 2000, 1000
 _FILES = {
@@ -100,6 +101,14 @@ def of_rows(rows: Sequence[Row]) -> Questions:
         intents=[row["intent"] for row in rows],
         topics=[row["focus"].lower() for row in rows],
     )
+
+
+def sets_of(folder: Path, test: Questions) -> dict[str, Questions]:
+    """What is asked: {"medquad": `test`, "mistyped": its questions with typing errors,
+    "medication", "liveqa": those of consumers}."""
+    badly = [typed_badly(question, number) for number, question in enumerate(test.questions)]
+    own = {name: consumers(folder, name, test.passages) for name in ("medication", "liveqa")}
+    return {"medquad": test, "mistyped": replace(test, questions=badly), **own}
 
 
 def consumers(folder: Path, name: str, passages: Sequence[str]) -> Questions:

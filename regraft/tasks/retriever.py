@@ -20,6 +20,7 @@ from regraft.errors import UserError
 from regraft.tasks.bm25 import Bm25
 from regraft.tasks.matching import Matcher
 from regraft.tasks.topic_names import TopicNames, distinct
+from regraft.tasks.vocabulary import Vocabulary
 
 _MATCHER = "matcher.npz"
 
@@ -53,6 +54,7 @@ class Retriever:
     ----------
     vectors : embeddings of the passages, (passages, dim), unit length.
     topics : the names of their topics.
+    vocabulary : brings misspelt words of questions to those of passages and topics.
     matcher : what they are scored with; without one cosine and BM25 count alike. Every term means
         the same for every question, so a low best score says that nothing fits.
     """
@@ -79,11 +81,15 @@ class Retriever:
         self.vectors = embed_texts(encoder, texts) if vectors is None else vectors
         self.topics = topics or topic_names(self.passages, partial(embed_texts, encoder))
         self.bm25 = Bm25.of(texts) if bm25 is None else bm25
+        self.vocabulary = vocabulary([*texts, *self.topics.names], encoder)
         self.matcher = matcher or Matcher()
 
     def embed_questions(self, questions: Sequence[str]) -> np.ndarray:
-        """(n, dim), unit length."""
-        return embed_texts(self.encoder, questions)
+        """(n, dim), unit length; of what misspelt words were probably meant to be."""
+        return embed_texts(self.encoder, self._respelt(questions))
+
+    def _respelt(self, questions: Sequence[str]) -> list[str]:
+        return [self.vocabulary.respelt(question) for question in questions]
 
     def scores(self, questions: Sequence[str]) -> np.ndarray:
         """The score of every passage, (questions, passages)."""
@@ -98,7 +104,8 @@ class Retriever:
 
     def _scored(self, questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The score of every passage and how far its topic is named, (questions, passages) each."""
-        asked = self.embed_questions(questions)
+        questions = self._respelt(questions)
+        asked = embed_texts(self.encoder, questions)
         named = self.topics.named(questions, asked)
         lexical = self.bm25.scores(questions)
         return self.matcher.scores(asked, self.vectors, lexical, named), named
@@ -131,6 +138,11 @@ class Retriever:
             bm25=Bm25.load(folder),
             matcher=Matcher.load(folder / _MATCHER),
         )
+
+
+def vocabulary(texts: Sequence[str], encoder: TransformerEncoder) -> Vocabulary:
+    """The words of texts; those that the encoder reads in one piece are no errors either."""
+    return Vocabulary(texts, lambda word: encoder.tokens.broken_share(word) == 0)
 
 
 def topic_names(

@@ -101,6 +101,8 @@ def test_every_cell_of_retrieval_is_measured(pack: Path, tmp_path: Path) -> None
     by_name = {row["cell"]: row["mean"] for row in rows}
     assert all(0 <= by_name[f"medquad / recall_at_1 / {name}"] <= 1 for name in ("bm25", "adapted"))
     assert by_name["medquad / recall_at_1 / adapted"] > by_name["medquad / recall_at_1 / bm25"]
+    mistyped = [by_name[f"mistyped / recall_at_1 / {name}"] for name in ("adapted", "zero_shot")]
+    assert mistyped[0] > mistyped[1]
     assert rows[0]["cpu_seconds"] > 0
     kept = (tmp_path / "cache" / "minilm-256.npz").stat().st_mtime_ns
     again, _ = measured(answer_retrieval, wanted, tmp_path)

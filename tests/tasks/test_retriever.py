@@ -39,6 +39,14 @@ def test_a_passage_that_does_not_say_what_it_is_about(encoder: TransformerEncode
     assert found[0].passage == 1 and found[0].named > found[1].named
 
 
+def test_misspelt_words_are_read_as_what_was_meant(encoder: TransformerEncoder) -> None:
+    retriever = Retriever(encoder, [*PASSAGES, Passage("x", "rest", topic="bronchiolitis")])
+    for wrong, right in (("diabetis", "diabetes"), ("sronchiolitis", "bronchiolitis")):
+        assert retriever.search([f"what is {wrong}"]) == retriever.search([f"what is {right}"])
+        asked = retriever.embed_questions([f"what is {wrong}", f"what is {right}"])
+        assert asked[0] == pytest.approx(asked[1], abs=1e-5)
+
+
 def test_more_passages_than_there_are(encoder: TransformerEncoder) -> None:
     assert len(Retriever(encoder, PASSAGES).search(["fever"], k=9)[0]) == len(PASSAGES)
 

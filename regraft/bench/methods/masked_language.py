@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from regraft.backbones.transformer_loading import load_transformer
-from regraft.bench.medical_pack import Questions, consumers, drawn, of_rows, rows_of
-from regraft.bench.methods.answer_retrieval import MAX_TOKENS, figures_of, pairs_of
+from regraft.bench.medical_pack import Questions, drawn, of_rows, rows_of, sets_of
+from regraft.bench.methods.answer_retrieval import (
+    MAX_TOKENS,
+    figures_of,
+    pairs_of,
+    respelt_of,
+)
 from regraft.bench.prepared import Prepared
 from regraft.bench.text_embeddings import TextEmbeddings
 from regraft.evaluation.retrieval import better_than, rank_passages
@@ -27,8 +32,8 @@ METHODS = ("zero_shot", "adapted")
 
 
 def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
-    """{"medquad", "medication", "liveqa": {method: figures, with `gain`, over the same method
-    without}, "reading": {"general": {"before", "after"}, "loss_before", "loss_after"} of
+    """{"medquad", "mistyped", "medication", "liveqa": {method: figures, with `gain`, over the same
+    method without}, "reading": {"general": {"before", "after"}, "loss_before", "loss_after"} of
     `pretrain_on_texts`}; the step `finetune` is what reading and embedding the training pairs
     cost."""
     pack, seed = Path(folder), prepared.recipe.seed
@@ -54,9 +59,10 @@ def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
         prepared.cpu["finetune"] += cost if who == "after" else 0.0
         zero_shot = Matcher(Weights(dense=1.0, lexical=0.0))
         matchers[who] = {"zero_shot": zero_shot, "adapted": fit_matcher(pairs, seed=seed)}
-    asked = {name: consumers(pack, name, test.passages) for name in ("medication", "liveqa")}
-    asked["medquad"] = test
-    found = {name: _beside(matchers, embeddings, one) for name, one in asked.items()}
+    found = {
+        name: _beside(matchers, embeddings, one, respelt_of(one, encoder))
+        for name, one in sets_of(pack, test).items()
+    }
     losses = {f"loss_{end}": reading["held_out_loss"][end] for end in ("before", "after")}
     return found | {"reading": {"general": reading["general"], **losses}}
 
@@ -65,11 +71,11 @@ def _beside(
     matchers: dict[str, dict[str, Matcher]],
     embeddings: dict[str, TextEmbeddings],
     asked: Questions,
+    questions: list[str],
 ) -> dict[str, Any]:
-    lexical = Bm25.of(asked.passages).scores(asked.questions)
+    lexical = Bm25.of(asked.passages).scores(questions)
     sides = {
-        who: (own.of(asked.questions)[0], own.of(asked.passages)[0])
-        for who, own in embeddings.items()
+        who: (own.of(questions)[0], own.of(asked.passages)[0]) for who, own in embeddings.items()
     }
     found: dict[str, Any] = {}
     for method in METHODS:

@@ -14,8 +14,13 @@ from typing import Any
 
 from regraft.backbones.transformer import embed_texts, with_layers
 from regraft.backbones.transformer_loading import load_transformer
-from regraft.bench.medical_pack import Questions, consumers, drawn, of_rows, rows_of
-from regraft.bench.methods.answer_retrieval import MAX_TOKENS, figures_of, pairs_of
+from regraft.bench.medical_pack import Questions, drawn, of_rows, rows_of, sets_of
+from regraft.bench.methods.answer_retrieval import (
+    MAX_TOKENS,
+    figures_of,
+    pairs_of,
+    respelt_of,
+)
 from regraft.bench.prepared import Prepared
 from regraft.bench.text_embeddings import TextEmbeddings
 from regraft.evaluation.retrieval import rank_passages
@@ -30,7 +35,8 @@ _TIMED = 64
 
 
 def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
-    """{"medquad", "medication", "liveqa": {"teacher", "student": figures, "retention"}}, and
+    """{"medquad", "mistyped", "medication", "liveqa": {"teacher", "student": figures,
+    "retention"}}, and
     "speedup" of the encoder in the first; the step `finetune` is what the student's lessons cost,
     the teacher's embeddings included."""
     pack, seed = Path(folder), prepared.recipe.seed
@@ -49,23 +55,26 @@ def measure(prepared: Prepared, *, folder: str, cache: str) -> dict[str, Any]:
         who: fit_matcher(pairs_of(train, own, passages)[0], seed=seed)
         for who, own in embeddings.items()
     }
-    found: dict[str, Any] = {"medquad": _beside(matchers, embeddings, test)}
-    for name in ("medication", "liveqa"):
-        asked = consumers(pack, name, test.passages)
-        found[name] = _beside(matchers, embeddings, asked)
+    found: dict[str, Any] = {
+        name: _beside(matchers, embeddings, asked, respelt_of(asked, encoder))
+        for name, asked in sets_of(pack, test).items()
+    }
     timed = [*test.questions[:_TIMED], *test.passages[:_TIMED]]
     found["medquad"]["speedup"] = encoder_speedup(encoder, student, timed)
     return found
 
 
 def _beside(
-    matchers: dict[str, Any], embeddings: dict[str, TextEmbeddings], asked: Questions
+    matchers: dict[str, Any],
+    embeddings: dict[str, TextEmbeddings],
+    asked: Questions,
+    questions: list[str],
 ) -> dict[str, Any]:
-    lexical = Bm25.of(asked.passages).scores(asked.questions)
+    lexical = Bm25.of(asked.passages).scores(questions)
     passages, _ = embeddings["teacher"].of(asked.passages)
     rankings = {
         who: rank_passages(
-            matchers[who].scores(own.of(asked.questions)[0], passages, lexical),
+            matchers[who].scores(own.of(questions)[0], passages, lexical),
             asked.right,
         )
         for who, own in embeddings.items()
