@@ -27,14 +27,91 @@ class TrunkReached(Exception):
     """Ends a forward pass where the frozen trunk ends."""
 
 
-class BlockwiseEncoder(nn.Module):
-    """A network whose depth is a list of blocks.
+class Blockwise(nn.Module):
+    """A network whose depth is a list of blocks, as plans freeze and train them.
+
+    Attributes
+    ----------
+    model : the network.
+    blocks : list of `Block`, from the input to the output.
+    """
+
+    model: nn.Module
+    blocks: list[Block]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen: set[int] = set()
+        self._keep_statistics = True
+
+    def modality_of(self, index: int) -> str:
+        """Which of several inputs this block reads; empty where there is one."""
+        return ""
+
+    def freeze_except(
+        self,
+        trainable: set[int],
+        *,
+        keep_statistics: bool = True,
+        parameters: Literal["all", "norm_bias", "lora"] = "all",
+    ) -> None:
+        """Train only these blocks, and of them only these parameters: all, those of normalisation
+        layers and biases, or those of low-rank adapters. Frozen means parameters and buffers:
+        frozen blocks stay in eval mode whatever `.train()` says. With `keep_statistics` the batch
+        norms of trainable blocks keep their running statistics too."""
+        self._frozen = {block.index for block in self.blocks} - trainable
+        self._keep_statistics = keep_statistics
+        chosen = self._names_of(parameters)
+        named = dict(self.model.named_parameters())
+        for block in self.blocks:
+            for name in block.parameters:
+                named[name].requires_grad_(block.index in trainable and name in chosen)
+        self.train(self.training)
+
+    def _names_of(self, parameters: str) -> set[str]:
+        if parameters == "norm_bias":
+            return norm_and_bias_names(self.model)
+        names = {name for name, _ in self.model.named_parameters()}
+        return {name for name in names if ".lora_" in name} if parameters == "lora" else names
+
+    def rename_parameters(self, plain_name: Callable[[str], str]) -> None:
+        """Find each block's parameters again after layers inside were wrapped or unwrapped.
+        `plain_name` says what a parameter's name is, or stands for, in the plain network."""
+        owner = {plain_name(name): block for block in self.blocks for name in block.parameters}
+        names = [name for name, _ in self.model.named_parameters()]
+        self.blocks = [
+            replace(block, parameters=tuple(n for n in names if owner.get(plain_name(n)) is block))
+            for block in self.blocks
+        ]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if mode:
+            self._hold_frozen()
+        return self
+
+    def _hold_frozen(self) -> None:
+        frozen = {name for index in self._frozen for name in self.blocks[index].parameters}
+        for path, module in self.model.named_modules():
+            names = [f"{path}.{name}" if path else name for name, _ in module.named_parameters()]
+            inside_frozen = bool(names) and all(name in frozen for name in names)
+            is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if inside_frozen or (is_batch_norm and self._keep_statistics):
+                module.eval()
+
+    def parameters_of(self, index: int) -> list[nn.Parameter]:
+        """The parameters of one block."""
+        parameters = dict(self.model.named_parameters())
+        return [parameters[name] for name in self.blocks[index].parameters]
+
+
+class BlockwiseEncoder(Blockwise):
+    """What turns inputs into embeddings.
 
     Attributes
     ----------
     spec : everything that is needed to build the network again; it has `to_json()`.
     model : the network of the library it comes from.
-    blocks : list of `Block`, from the input to the output.
     dim : length of the embedding.
     mixes : whether a mean of two inputs is an input, as mixup and CutMix need it.
     parts : lengths of the parts of the embedding that are made of different inputs; () where there
@@ -42,16 +119,9 @@ class BlockwiseEncoder(nn.Module):
     """
 
     spec: Any
-    model: nn.Module
-    blocks: list[Block]
     dim: int
     mixes: bool = True
     parts: tuple[int, ...] = ()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._frozen: set[int] = set()
-        self._keep_statistics = True
 
     @property
     @abstractmethod
@@ -80,10 +150,6 @@ class BlockwiseEncoder(nn.Module):
     @abstractmethod
     def takes_image_size(self, size: int) -> bool:
         """Whether the network computes on square images of this side."""
-
-    def modality_of(self, index: int) -> str:
-        """Which of several inputs this block reads; empty where there is one."""
-        return ""
 
     def with_encoders(self, change: Callable[[Any], Any]) -> Self | None:
         """The same of its encoders after a `change`; None for what is not made of encoders."""
@@ -120,64 +186,6 @@ class BlockwiseEncoder(nn.Module):
         finally:
             self.train(was_training)
         return whole.shape == cut.shape and bool(torch.allclose(whole, cut, atol=1e-4))
-
-    # -- freezing -------------------------------------------------------------------------------
-
-    def freeze_except(
-        self,
-        trainable: set[int],
-        *,
-        keep_statistics: bool = True,
-        parameters: Literal["all", "norm_bias", "lora"] = "all",
-    ) -> None:
-        """Train only these blocks, and of them only these parameters: all, those of normalisation
-        layers and biases, or those of low-rank adapters. Frozen means parameters and buffers:
-        frozen blocks stay in eval mode whatever `.train()` says. With `keep_statistics` the batch
-        norms of trainable blocks keep their running statistics too."""
-        self._frozen = {block.index for block in self.blocks} - trainable
-        self._keep_statistics = keep_statistics
-        chosen = self._names_of(parameters)
-        named = dict(self.model.named_parameters())
-        for block in self.blocks:
-            for name in block.parameters:
-                named[name].requires_grad_(block.index in trainable and name in chosen)
-        self.train(self.training)
-
-    def _names_of(self, parameters: str) -> set[str]:
-        if parameters == "norm_bias":
-            return norm_and_bias_names(self.model)
-        names = {name for name, _ in self.model.named_parameters()}
-        return {name for name in names if ".lora_" in name} if parameters == "lora" else names
-
-    def rename_parameters(self, plain_name: Callable[[str], str]) -> None:
-        """Find each block's parameters again after layers inside were wrapped or unwrapped.
-        `plain_name` says what a parameter's name is, or stands for, in the plain network."""
-        owner = {plain_name(name): block for block in self.blocks for name in block.parameters}
-        names = [name for name, _ in self.model.named_parameters()]
-        self.blocks = [
-            replace(block, parameters=tuple(n for n in names if owner[plain_name(n)] is block))
-            for block in self.blocks
-        ]
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        if mode:
-            self._hold_frozen()
-        return self
-
-    def _hold_frozen(self) -> None:
-        frozen = {name for index in self._frozen for name in self.blocks[index].parameters}
-        for path, module in self.model.named_modules():
-            names = [f"{path}.{name}" if path else name for name, _ in module.named_parameters()]
-            inside_frozen = bool(names) and all(name in frozen for name in names)
-            is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-            if inside_frozen or (is_batch_norm and self._keep_statistics):
-                module.eval()
-
-    def parameters_of(self, index: int) -> list[nn.Parameter]:
-        """The parameters of one block."""
-        parameters = dict(self.model.named_parameters())
-        return [parameters[name] for name in self.blocks[index].parameters]
 
     # -- files ----------------------------------------------------------------------------------
 

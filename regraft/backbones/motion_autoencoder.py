@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from regraft.backbones.blocks import Block
+from regraft.backbones.blockwise import Blockwise
 from regraft.data.skeleton import SIGN_DIM, resampled
 
 PHASES = 32
@@ -86,6 +88,22 @@ class MotionAutoencoder(nn.Module):
         lengths = self.frames(memory).round().int().tolist()
         signs = self.decode(memory).numpy()
         return [resampled(sign, frames) for sign, frames in zip(signs, lengths, strict=True)]
+
+
+class MotionDecoder(Blockwise):
+    """The decoding part of an autoencoder, as plans see it: its layers, then what leaves them. The
+    reading part belongs to no block."""
+
+    def __init__(self, autoencoder: MotionAutoencoder) -> None:
+        super().__init__()
+        self.model = autoencoder
+        layers = [(f"writers.{i}", (f"writers.{i}.",)) for i in range(len(autoencoder.writers))]
+        parts = [*layers, ("", ("write_norm.", "leave.", "length."))]
+        names = [name for name, _ in autoencoder.named_parameters()]
+        self.blocks = [
+            Block(index, tuple(name for name in names if name.startswith(own)), output)
+            for index, (output, own) in enumerate(parts)
+        ]
 
 
 class _Layer(nn.Module):

@@ -30,6 +30,7 @@ def signing_figures(
     `words` (m,): back_recognition by a classifier that has seen the `learned` real signs alone, its
     accuracy on real ones (ceiling) and on the mean pose (floor), and the errors of `motion_errors`.
     """
+    another = other_performances(learned, learned_words, real, words)
     classes = np.unique(learned_words)
     judge = measures.SignClassifier(learned, np.searchsorted(classes, learned_words))
     still = np.repeat(np.concatenate(learned).mean(0)[None], _STILL_FRAMES, 0)
@@ -49,8 +50,22 @@ def signing_figures(
         "ceiling": ceiling,
         "share_of_ceiling": float(right.mean()) / ceiling if ceiling else float("nan"),
         "floor": judge.accuracy([still] * len(classes), np.arange(len(classes))),
-        **motion_errors(couples, still),
+        **motion_errors(couples, another, still),
     }
+
+
+def other_performances(
+    learned: Sequence[np.ndarray],
+    learned_words: np.ndarray,
+    real: Sequence[np.ndarray],
+    words: np.ndarray,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every learned sign beside every real held-out sign of the same word."""
+    return [
+        (learned[int(i)], sign)
+        for sign, word in zip(real, words, strict=True)
+        for i in np.flatnonzero(learned_words == word)
+    ]
 
 
 def _spread(rows: np.ndarray) -> np.ndarray:
@@ -58,14 +73,19 @@ def _spread(rows: np.ndarray) -> np.ndarray:
 
 
 def motion_errors(
-    couples: Sequence[tuple[np.ndarray, np.ndarray]], still: np.ndarray
+    couples: Sequence[tuple[np.ndarray, np.ndarray]],
+    another: Sequence[tuple[np.ndarray, np.ndarray]],
+    still: np.ndarray,
 ) -> dict[str, float]:
     """Figures of generated beside real signs (frames, SIGN_DIM), on joints relative to the wrist;
-    the wrist's path in the camera's picture says where a person stood. `still` is the mean pose."""
+    the wrist's path in the camera's picture says where a person stood. `another` are real signs
+    beside other real ones of the same word: how far two performances are apart (dtw_mje_another).
+    `still` is the mean pose."""
     made, real = [hand_of(one) for one, _ in couples], [hand_of(other) for _, other in couples]
     floor = hand_of(still)
     error = float(np.mean([measures.dtw_mje(a, b) for a, b in zip(made, real, strict=True)]))
     lowest = float(np.mean([measures.dtw_mje(floor, b) for b in real]))
+    apart = [measures.dtw_mje(hand_of(one), hand_of(other)) for one, other in another]
 
     def ratio(order: int) -> float:
         parts = [[measures.derivative(x, FPS, order) for x in side] for side in (made, real)]
@@ -75,6 +95,7 @@ def motion_errors(
         "dtw_mje": error,
         "dtw_mje_still": lowest,
         "dtw_mje_ratio": error / lowest,
+        "dtw_mje_another": float(np.mean(apart)),
         "pck": float(np.mean([measures.pck(a, b) for a, b in zip(made, real, strict=True)])),
         "pck_still": float(np.mean([measures.pck(floor, b) for b in real])),
         "velocity_ratio": ratio(1),

@@ -16,6 +16,7 @@ from regraft.recipe.gradients import Gradients, Sum
 from regraft.recipe.objectives import Objective
 from regraft.recipe.optimiser import OptimiserOptions
 from regraft.recipe.plans import GradualUnfreezing, Plan
+from regraft.recipe.signing import SigningOptions
 from regraft.recipe.strategy import SearchOptions, Strategy
 
 
@@ -78,6 +79,8 @@ class FinetuneOptions(Options):
     probe_is_enough: float = Field(default=0.985, gt=0, le=1)
     """With this cross-validated accuracy of the probe, the plan ends after it: blocks that move
     cost several times as much for what is left. 1 goes on in any case."""
+    signing: SigningOptions = SigningOptions()
+    """The signs of spoken words, where recordings are paired with motions."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` takes bfloat16 on a GPU that has it, else float32."""
     processes: int = Field(default=1, ge=1, le=64)

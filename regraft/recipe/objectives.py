@@ -129,6 +129,27 @@ class SupervisedContrast(ObjectiveOptions):
     """Softness of the choice among the examples of a batch: small looks at the nearest ones."""
 
 
+class CrossModal(ObjectiveOptions):
+    """Draws recordings near the motions of their word, or image and text of a pair near each
+    other (Radford et al., ICML 2021)."""
+
+    kind: Literal["cross_modal"] = "cross_modal"
+    strength: float = Field(default=0.3, ge=0)
+    """Weight of the term."""
+    temperature: float = Field(default=0.1, gt=0)
+    """Softness of the choice among the partners."""
+    width: int = Field(default=128, ge=1)
+    """Length of both projections."""
+
+
+class Gloss(ObjectiveOptions):
+    """The head that names recordings also names the motions of their words (Caruana 1997)."""
+
+    kind: Literal["gloss"] = "gloss"
+    strength: float = Field(default=0.3, ge=0)
+    """Weight of the term."""
+
+
 Objective = Annotated[
     L2SP
     | EWC
@@ -141,7 +162,9 @@ Objective = Annotated[
     | DRCN
     | EntropyMinimisation
     | PseudoLabel
-    | SupervisedContrast,
+    | SupervisedContrast
+    | CrossModal
+    | Gloss,
     Field(discriminator="kind"),
 ]
 

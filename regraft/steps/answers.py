@@ -46,8 +46,10 @@ def passages_of(rows: pd.DataFrame) -> tuple[list[Any], dict[str, int]]:
     return passages, {passage.text: number for number, passage in enumerate(passages)}
 
 
-def write(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> None:
-    """Write retriever/ and assistant.json into a model folder.
+def write(
+    rows: pd.DataFrame, features: Path, folder: Path, *, options: dict[str, Any], seed: int
+) -> None:
+    """Write retriever/ and assistant.json into a model folder; none of the `options` is about them.
 
     `features` is the folder of that step: passages are found by the encoder as it was pre-trained,
     because one that is tuned to intents forgets what a text is about. Without 20 validation

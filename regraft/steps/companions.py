@@ -2,13 +2,15 @@
 assistant that answers questions, the signer that signs words.
 
 Each is a module with `SECTION` (of the report), `wanted(rows)`, `write(rows, features, folder,
-seed=...)` into the model's folder, and `measure(predictor, test, logits, seed=...)`, {} without
-one. Of the figures, what `SHOWN` names is for the report alone.
+options=..., seed=...)` into the model's folder, and `measure(predictor, test, logits, seed=...)`,
+{} without one. One whose examples are also in another modality has `partners(rows, classes,
+seed=...)`. Of the figures, what `SHOWN` names is for the report alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,22 @@ import pandas as pd
 _MODULES = ("answers", "signing")
 
 
-def write_companions(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> None:
-    """Learn and write those that these rows of a manifest have examples for."""
+def write_companions(
+    rows: pd.DataFrame, features: Path, folder: Path, *, options: dict[str, Any], seed: int
+) -> None:
+    """Learn and write those that these rows of a manifest have examples for. `options` are the
+    recipe's finetune section."""
     for module in _wanted(rows):
-        module.write(rows, features, folder, seed=seed)
+        module.write(rows, features, folder, options=options, seed=seed)
+
+
+def partners_of(rows: pd.DataFrame, classes: list[str], *, seed: int) -> Any:
+    """What finds the `Partners` of the training examples in another modality; None where they have
+    none."""
+    for module in _wanted(rows):
+        if hasattr(module, "partners"):
+            return partial(module.partners, rows, classes, seed=seed)
+    return None
 
 
 def teach_companions(

@@ -195,7 +195,7 @@ def _finetune(
         if processes.is_first():
             calibrate_tasks(module, model, validation)
             save_trained(module, model, None if adapted else validation, history, Path(out_dir))
-            write_companions(rows, Path(features), Path(out_dir), seed=seed)
+            write_companions(rows, Path(features), Path(out_dir), options=options, seed=seed)
 
 
 def _by_contrast(
@@ -276,6 +276,7 @@ def _data(
     test_views: int,
     seed: int,
 ) -> Data:
+    from regraft.steps.companions import partners_of
     from regraft.training.domain_views import in_one_domain
     from regraft.training.examples import split_of
     from regraft.training.sources import Data
@@ -295,6 +296,7 @@ def _data(
         validation=served(validation.rows) if len(validation) else None,
         unlabelled=views(unlabelled) if len(unlabelled) else None,
         target=served(judging) if len(judging) and not in_one_domain(rows) else None,
+        partners=partners_of(rows, model.classes, seed=seed),
         difficulty=_difficulty(rows, train, features, seed)
         if options["sampling"]["kind"] == "curriculum"
         else None,

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import time
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from regraft.data.sign_lexicon import read_sign
+from regraft.errors import UserError
 from regraft.progress import note
+
+if TYPE_CHECKING:
+    from regraft.backbones.motion_autoencoder import MotionAutoencoder
+    from regraft.transfer.step import Partners
 
 SECTION, SHOWN = "signing", ("pictures",)
 
-_PRETRAINING_STEPS, _STEPS = 1000, 400
+_PRETRAINING_STEPS = 1000
 _HELD_OUT = 4  # every fourth
 _FEWEST_PAIRS = 2
 
@@ -42,39 +48,86 @@ def motions_of(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(held_out=place % _HELD_OUT == _HELD_OUT - 1).drop(columns="order")
 
 
-def write(rows: pd.DataFrame, features: Path, folder: Path, *, seed: int) -> None:
+def write(
+    rows: pd.DataFrame, features: Path, folder: Path, *, options: dict[str, Any], seed: int
+) -> None:
     """Write the signer into a model folder: of the motions that training examples are paired with
     and that are not held out, after those of other sources (`data.recordings.unlabelled_motions`).
     `features` is not needed. Fewer than two words with a sign are none.
     """
     import json
 
-    from regraft.data.recordings import unlabelled_motions
     from regraft.tasks.signer import Signer
-    from regraft.training.motion_pretraining import pretrain_motion
     from regraft.training.sign_bridge import fit_bridge
 
     words = json.loads((folder / "model.json").read_text(encoding="utf-8"))["classes"]
-    motions = motions_of(rows)
-    of_training = set(rows.loc[rows["split"] == "train", "motion"])
-    pairs = motions[motions["motion"].isin(of_training) & ~motions["held_out"]]
-    pairs = pairs[pairs["label"].isin(words)]
+    pairs = _learned(rows, words)
     signed = [word for word in words if (pairs["label"] == word).sum()]
     if len(signed) < _FEWEST_PAIRS:
         note(f"{len(signed)} words have a motion to learn from: no signer is made")
         return
     signs = [read_sign(Path(path)) for path in pairs["motion"]]
-    others = [read_sign(path) for path in unlabelled_motions(rows)]
+    others = _of_other_sources(rows)
     note(f"the motion decoder learns from {len(signs)} signs and {len(others)} of other sources")
-    decoder = pretrain_motion([*signs, *others], steps=_PRETRAINING_STEPS, seed=seed)
     numbers = np.array([signed.index(label) for label in pairs["label"]])
-    bridge = fit_bridge(decoder, signs, numbers, steps=_STEPS, seed=seed)
+    plan = options["signing"]["plan"]
+    decoder = _pretrained((*pairs["motion"], *others), _PRETRAINING_STEPS, seed)
+    bridge = fit_bridge(decoder, signs, numbers, plan=plan, seed=seed)
     Signer(
         _of_all_words(bridge, words, signed),
         words,
         frozenset(set(words) - set(signed)),
         {"own": len(signs), "of_other_sources": len(others)},
     ).save(folder)
+
+
+def partners(rows: pd.DataFrame, classes: list[str], *, seed: int) -> Partners:
+    """The motions that training examples are paired with and that are not held out, as memories of
+    the pre-trained decoder, each of its word.
+
+    Raises UserError where there are none.
+    """
+    import torch
+
+    from regraft.backbones.motion_autoencoder import at_phases
+    from regraft.transfer.step import Partners
+
+    pairs = _learned(rows, classes)
+    if pairs.empty:
+        raise UserError(
+            "no training example has a motion to learn from",
+            where="finetune.objectives",
+            fix="leave out the terms that read motions",
+        )
+    signs = [read_sign(Path(path)) for path in pairs["motion"]]
+    motions = (*pairs["motion"], *_of_other_sources(rows))
+    decoder = _pretrained(motions, _PRETRAINING_STEPS, seed)
+    with torch.no_grad():
+        found = decoder.encode(at_phases(signs))
+    numbers = np.array([classes.index(label) for label in pairs["label"]])
+    return Partners(found.flatten(1).numpy(), numbers)
+
+
+def _learned(rows: pd.DataFrame, words: list[str]) -> pd.DataFrame:
+    """Those of `motions_of` that these words are learned from."""
+    motions = motions_of(rows)
+    of_training = set(rows.loc[rows["split"] == "train", "motion"])
+    pairs = motions[motions["motion"].isin(of_training) & ~motions["held_out"]]
+    return pairs[pairs["label"].isin(words)]
+
+
+def _of_other_sources(rows: pd.DataFrame) -> list[str]:
+    from regraft.data.recordings import unlabelled_motions
+
+    return [str(path) for path in unlabelled_motions(rows)]
+
+
+@lru_cache(maxsize=1)
+def _pretrained(motions: tuple[str, ...], steps: int, seed: int) -> MotionAutoencoder:
+    """The decoder after these files; kept, because objectives and bridge both begin with it."""
+    from regraft.training.motion_pretraining import pretrain_motion
+
+    return pretrain_motion([read_sign(Path(path)) for path in motions], steps=steps, seed=seed)
 
 
 def _of_all_words(bridge: Any, words: list[str], signed: list[str]) -> Any:

@@ -8,6 +8,7 @@ time, and the whole sign is wanted back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ def pretrain_motion(
     frames = torch.tensor([float(len(sign)) for sign in signs])
     autoencoder = MotionAutoencoder()
     autoencoder.mean.copy_(everything.mean(0))
-    optimiser, schedule = schedule_of(list(autoencoder.parameters()), learning_rate, steps)
+    groups = [{"params": list(autoencoder.parameters()), "lr": learning_rate}]
+    optimiser, schedule = schedule_of(groups, steps)
     for _ in track(range(steps), "motion pre-training", total=steps):
         chosen = torch.from_numpy(rng.integers(len(signs), size=batch))
         wanted = varied(everything[chosen], rng)
@@ -70,13 +72,12 @@ def _distance(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def schedule_of(
-    parameters: list[nn.Parameter], learning_rate: float, steps: int
+    groups: list[dict[str, Any]], steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW with a one-cycle rate."""
-    optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=0.01)
-    return optimiser, torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, learning_rate, total_steps=steps
-    )
+    """AdamW with a one-cycle rate, of each group up to its `lr`."""
+    optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+    highest = [group["lr"] for group in groups]
+    return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, highest, total_steps=steps)
 
 
 def take_step(

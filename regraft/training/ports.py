@@ -59,6 +59,10 @@ class Filled:
     def needs_unlabelled(self) -> bool:
         return any(bool(term.needs_unlabelled) for term in self.terms.values())
 
+    @property
+    def needs_partners(self) -> bool:
+        return any(bool(term.needs_partners) for term in self.terms.values())
+
     def used(self, data: Data) -> Data:
         """`data` without the parts that nothing reads, so that nothing is computed for them.
 
@@ -88,6 +92,7 @@ class Filled:
             unlabelled=data.unlabelled if self.needs_unlabelled else None,
             target=data.target if self.needs_unlabelled else None,
             old=data.old if self.begins else None,
+            partners=data.partners if self.needs_partners else None,
         )
 
     def begin(self, model: Any, data: Data, sources: Sources, loss: MainLoss) -> None:
@@ -138,6 +143,7 @@ def _start(model: Any, data: Data, sources: Sources, loss: MainLoss, seed: int) 
         "old": lambda: _labelled_batches(model, inputs, labels, loss.n_classes),
         "example": [x.to(model.encoder.device) for x in sources.train.batch(first, 0 * first)],
         "rng": np.random.default_rng(seed),
+        "partners": data.partners() if data.partners else None,
     }
     if loss.teacher_dim:
         return TaughtStart(teacher_dim=loss.teacher_dim, **found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from regraft.errors import UserError
 from regraft.training.inputs import ImageInputs, Inputs, Views
 from regraft.training.trunk_store import TrunkStore
 from regraft.transfer.stage import Stage
+from regraft.transfer.step import Partners
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Data:
     unlabelled : examples of the target domain, for objectives that read them.
     target : examples of the same domain as `unlabelled`, whose answers choose the epoch.
     old : examples of earlier runs, for what must not be forgotten, with `old_labels` (n,).
+    partners : finds what examples of each class are in another modality, for objectives that read
+        it.
     difficulty : (n,) of the training examples, for a curriculum.
     n_views : views per example that take turns where nothing is cached; 0 is a new one each epoch.
     cached_views : views per example that a cached trunk holds.
@@ -39,6 +42,7 @@ class Data:
     target: Views | None = None
     old: Views | None = None
     old_labels: np.ndarray | None = None
+    partners: Callable[[], Partners] | None = None
     difficulty: np.ndarray | None = None
     n_views: int = 0
     cached_views: int = 4

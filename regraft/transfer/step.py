@@ -52,6 +52,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Partners:
+    """What examples of each class are in another modality: vectors (p, d) and classes (p,)."""
+
+    vectors: np.ndarray
+    classes: np.ndarray
+
+
+@dataclass(frozen=True)
 class Start:
     """What fine-tuning begins with.
 
@@ -63,6 +71,7 @@ class Start:
         view 0 of every old example once; the training examples where nothing older is known.
     example : inputs of one example, to read shapes from.
     rng : for initial values.
+    partners : of the examples, where they have any.
     """
 
     model: Any
@@ -70,3 +79,4 @@ class Start:
     old: Callable[[], Iterator[tuple[list[torch.Tensor], torch.Tensor]]]
     example: list[torch.Tensor]
     rng: np.random.Generator
+    partners: Partners | None = None

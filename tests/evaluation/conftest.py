@@ -91,9 +91,9 @@ _PIXEL = (
 )
 SIGNING = {
     "signing": dict.fromkeys(
-        ("back_recognition", "ceiling", "floor", "dtw_mje", "dtw_mje_still", "pck", "pck_still",
-         "velocity_ratio", "jerk_ratio", "bone_instability", "bone_instability_real",
-         "milliseconds_per_word"), 0.5)
+        ("back_recognition", "ceiling", "floor", "dtw_mje", "dtw_mje_still", "dtw_mje_another",
+         "pck", "pck_still", "velocity_ratio", "jerk_ratio", "bone_instability",
+         "bone_instability_real", "milliseconds_per_word"), 0.5)
     | {"pretraining_motions": {"own": 80, "of_other_sources": 261}},
     "speakers": {"plain": 0.8, "centred": 0.9,
                  "per_speaker": {"<ann>": {"plain": 0.8, "centred": 0.9}}},

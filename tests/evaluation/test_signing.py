@@ -27,6 +27,7 @@ def test_real_signs_pass_and_wrong_ones_fail(signs: tuple[list[np.ndarray], np.n
     good = signing_figures(real, numbers, real, numbers, **learned)
     assert good["back_recognition"] == good["ceiling"] >= 0.9
     assert good["dtw_mje"] == 0 and good["floor"] <= 0.2 and good["dtw_mje_still"] > 0.1
+    assert 0 < good["dtw_mje_another"] < good["dtw_mje_still"]
     shifted = signing_figures(real, (numbers + 1) % 10, real, numbers, **learned)
     assert shifted["back_recognition"] <= 0.2
     assert shifted["dtw_mje_ratio"] > 0.7

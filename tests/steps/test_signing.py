@@ -12,10 +12,12 @@ import pytest
 
 from regraft.backbones.motion_autoencoder import MotionAutoencoder
 from regraft.data.examples.number_signs import FPS, drawn_signer, number_sign
+from regraft.errors import UserError
 from regraft.steps import signing
 from regraft.tasks.signer import Signer
 
 WORDS = ["1", "5"]
+OPTIONS = {"signing": {"plan": {"kind": "full", "epochs": 60}}}
 
 
 def manifest(folder: Path, per_word: int = 8) -> pd.DataFrame:
@@ -55,9 +57,8 @@ def test_a_signer_is_written_and_judged_by_signs_it_has_not_seen(
 ) -> None:
     rows = manifest(tmp_path / "motions")
     monkeypatch.setattr(signing, "_PRETRAINING_STEPS", 40)
-    monkeypatch.setattr(signing, "_STEPS", 60)
     (tmp_path / "model.json").write_text(json.dumps({"classes": [*WORDS, "unsigned"]}))
-    signing.write(rows, tmp_path, tmp_path, seed=0)
+    signing.write(rows, tmp_path, tmp_path, options=OPTIONS, seed=0)
     signer = Signer.load(tmp_path)
     assert signer is not None and signer.unsigned == {"unsigned"}
     predictor = SimpleNamespace(signer=signer, classes=[*WORDS, "unsigned"])
@@ -96,8 +97,7 @@ def test_the_decoder_is_pretrained_on_motions_of_other_sources_too(
         return MotionAutoencoder().eval()
 
     monkeypatch.setattr("regraft.training.motion_pretraining.pretrain_motion", pretrain)
-    monkeypatch.setattr(signing, "_STEPS", 1)
-    signing.write(rows, tmp_path, tmp_path, seed=0)
+    signing.write(rows, tmp_path, tmp_path, options=OPTIONS, seed=0)
     signer = Signer.load(tmp_path)
     assert signer is not None
     assert signer.pretraining_motions == {"own": 10, "of_other_sources": 3}
@@ -109,6 +109,20 @@ def test_one_word_with_a_motion_is_no_signer_and_it_is_said(
 ) -> None:
     rows = manifest(tmp_path / "motions")
     (tmp_path / "model.json").write_text(json.dumps({"classes": WORDS}))
-    signing.write(rows[rows["label"] == "1"], tmp_path, tmp_path, seed=0)
+    signing.write(rows[rows["label"] == "1"], tmp_path, tmp_path, options=OPTIONS, seed=0)
     assert Signer.load(tmp_path) is None
     assert "1 words have a motion" in capsys.readouterr().err
+
+
+def test_motions_are_the_partners_of_their_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = manifest(tmp_path / "motions")
+    monkeypatch.setattr(signing, "_PRETRAINING_STEPS", 40)
+    found = signing.partners(rows, [*WORDS, "unsigned"], seed=0)
+    assert found.classes.tolist() == [0] * 5 + [1] * 5, "held out motions are not among them"
+    centres = [found.vectors[found.classes == word].mean(0) for word in (0, 1)]
+    apart = np.linalg.norm(found.vectors[:, None] - np.stack(centres), axis=2)
+    assert (apart.argmin(1) == found.classes).all()
+    with pytest.raises(UserError, match="no training example has a motion"):
+        signing.partners(rows.assign(split="test"), WORDS, seed=0)

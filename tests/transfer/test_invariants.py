@@ -32,6 +32,7 @@ from regraft.training.sources import Data
 from regraft.training.trunk_store import TrunkStore
 from regraft.transfer import averaging, batches, gradients, objectives, plans
 from regraft.transfer.objectives.classification import soft_cross_entropy
+from regraft.transfer.step import Partners
 from tests.training.support import Halves, classifier, split
 
 TRAIN, OLD, EPOCHS = 24, 12, 2
@@ -165,6 +166,7 @@ def run(case: Case, folder: Path, ports: Ports | None = None) -> Classifier:
             unlabelled=Halves(16, seed=2),
             old=Halves(OLD, seed=3),
             old_labels=np.arange(OLD) % 2,
+            partners=lambda: Partners(np.eye(6, 5), np.arange(6) % 2),
             difficulty=np.arange(TRAIN).astype(float),
             cached_views=2,
         ),

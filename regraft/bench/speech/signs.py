@@ -19,15 +19,27 @@ from regraft.data.motion import open_motion
 from regraft.data.skeleton import normalised_hand
 from regraft.errors import UserError
 from regraft.evaluation import motion as measures
-from regraft.evaluation.signing import motion_errors
+from regraft.evaluation.signing import motion_errors, other_performances
 
 PAIRS = (5, 20)
 DECODERS = ("pre-trained", "from scratch")
 
 _TEST_SIGNS = 4
 _PRETRAINING_STEPS = 1000
-STEPS = (100, 400)
+PLANS: dict[str, dict[str, Any]] = {
+    "100 steps": {"kind": "full", "epochs": 100},
+    "400 steps": {"kind": "full", "epochs": 400},
+}
 """Of bridging: little training, and as much as the pipeline's."""
+FURTHER: dict[str, dict[str, Any]] = {
+    "frozen": {"kind": "head_only"},
+    "last block": {"kind": "last_n", "blocks": 1, "epochs": 400},
+    "gradual unfreezing": {
+        "kind": "gradual_unfreezing", "depths": [1, 2, 3], "epochs": [200, 100, 100]
+    },
+    "LoRA": {"kind": "lora", "rank": 8, "alpha": 16, "epochs": 400},
+}  # fmt: skip
+"""Other plans of a pre-trained decoder, as many steps at most."""
 
 
 @dataclass(frozen=True)
@@ -81,23 +93,24 @@ def sources_of_words(signs: Signs) -> list[str]:
 
 
 def sign_cells(sources: Sequence[str]) -> list[Cell]:
-    """One cell per source of signs, number of pairs, steps of bridging and decoder."""
+    """One cell per source of signs, number of pairs, plan of bridging and decoder."""
+    kinds = [(name, decoder) for name in PLANS for decoder in DECODERS]
+    kinds += [(name, DECODERS[0]) for name in FURTHER]
     return [
         Cell(
-            f"signs {source} {pairs} / {decoder} decoder, {steps} steps",
+            f"signs {source} {pairs} / {decoder} decoder, {plan}",
             {},
             metric="back_recognition",
             options={
                 "source": source,
                 "pairs": pairs,
-                "steps": steps,
+                "plan": plan,
                 "pretrained": decoder == DECODERS[0],
             },
         )
         for source in sources
         for pairs in PAIRS
-        for steps in STEPS
-        for decoder in DECODERS
+        for plan, decoder in kinds
     ]
 
 
@@ -119,7 +132,7 @@ class SignBench:
         return row_of(cell, measured) | {"figures": means}
 
     def _measured(
-        self, source: str, pairs: int, steps: int, pretrained: bool, seed: int
+        self, source: str, pairs: int, plan: str, pretrained: bool, seed: int
     ) -> dict[str, Any]:
         from regraft.backbones.motion_autoencoder import MotionAutoencoder
         from regraft.training.sign_bridge import fit_bridge
@@ -134,7 +147,7 @@ class SignBench:
             [self.signs.signs[i] for i in chosen],
             _numbers(self.signs.labels[chosen], classes),
             pretrained=pretrained,
-            steps=steps,
+            plan=(PLANS | FURTHER)[plan],
             seed=seed,
         )
         seconds = time.process_time() - start
@@ -168,6 +181,9 @@ class SignBench:
                 strict=False,
             )
         ]
+        another = other_performances(
+            [signs[i] for i in train], labels[train], [signs[i] for i in test], labels[test]
+        )
         ceiling = judge.accuracy([signs[i] for i in test], _numbers(labels[test], classes))
         return {
             "back_recognition": float(np.mean(by_speaker)),
@@ -177,7 +193,7 @@ class SignBench:
             "still_back_recognition": judge.accuracy(
                 [still] * len(classes), np.arange(len(classes))
             ),
-            **motion_errors(couples, still),
+            **motion_errors(couples, another, still),
             "milliseconds_per_word": 1000 * latency,
         }
 
@@ -225,24 +241,24 @@ def sign_rows(
 
 
 def gains(cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What pre-training adds to back-recognition: a row per number of pairs and steps. Its values
+    """What pre-training adds to back-recognition: a row per number of pairs and plan. Its values
     are the differences of two rows that agree in all but the decoder, for every source and seed:
     the same pairs, test signs and recordings. The interval is over these."""
-    values: dict[tuple[int, int, str], dict[bool, list[float]]] = {}
+    values: dict[tuple[int, str, str], dict[bool, list[float]]] = {}
     for cell, row in zip(cells, rows, strict=True):
-        pairs, steps, source = (cell.options[name] for name in ("pairs", "steps", "source"))
-        values.setdefault((pairs, steps, source), {})[cell.options["pretrained"]] = row["values"]
-    found: dict[tuple[int, int], list[float]] = {}
-    for (pairs, steps, _), one in values.items():
+        pairs, plan, source = (cell.options[name] for name in ("pairs", "plan", "source"))
+        values.setdefault((pairs, plan, source), {})[cell.options["pretrained"]] = row["values"]
+    found: dict[tuple[int, str], list[float]] = {}
+    for (pairs, plan, _), one in values.items():
         if len(one) == len(DECODERS):
             apart = np.subtract(one[True], one[False]).tolist()
-            found.setdefault((pairs, steps), []).extend(apart)
+            found.setdefault((pairs, plan), []).extend(apart)
     return [
         row_of(
-            Cell(f"signs {pairs} / gain by pre-training, {steps} steps", {}, metric="gain"),
+            Cell(f"signs {pairs} / gain by pre-training, {plan}", {}, metric="gain"),
             [{"figures": {"gain": value}, "cpu": {}} for value in differences],
         )
-        for (pairs, steps), differences in sorted(found.items())
+        for (pairs, plan), differences in sorted(found.items())
     ]
 
 

@@ -27,6 +27,8 @@ KINDS = (
     "entropy",
     "pseudo_label",
     "supervised_contrast",
+    "cross_modal",
+    "gloss",
     "feature_hint",
 )
 

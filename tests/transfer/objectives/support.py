@@ -11,9 +11,19 @@ import torch
 from torch import nn
 
 from regraft.transfer.objective import Objective
-from regraft.transfer.step import Batch, Start, Step
+from regraft.transfer.step import Batch, Partners, Start, Step
 
 INPUTS, DIM, CLASSES, N = 6, 5, 3, 48
+
+
+class ToyEncoder(nn.Linear):
+    """An encoder of one modality."""
+
+    parts: tuple[int, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        return self.out_features
 
 
 class Toy(nn.Module):
@@ -21,7 +31,7 @@ class Toy(nn.Module):
 
     def __init__(self, inputs: int = INPUTS, dim: int = DIM, classes: int = CLASSES) -> None:
         super().__init__()
-        self.encoder: nn.Module = nn.Linear(inputs, dim)
+        self.encoder: nn.Module = ToyEncoder(inputs, dim)
         self.head = nn.Linear(dim, classes)
 
 
@@ -61,7 +71,16 @@ def start_of(model: Any, old: torch.Tensor | None = None, **more: Any) -> Start:
         for inputs, targets in zip(x.split(10), soft_targets(len(x)).split(10), strict=True):
             yield [inputs], targets
 
+    more = {"partners": partners()} | more
     return Start(model, embed, batches, [x[:1]], np.random.default_rng(0), **more)
+
+
+def partners(per_class: int = 4, dim: int = 7) -> Partners:
+    """Of every class some vectors around a centre of its own."""
+    rng = np.random.default_rng(5)
+    classes = np.repeat(np.arange(CLASSES), per_class)
+    vectors = rng.normal(size=(CLASSES, dim))[classes] + 0.1 * rng.normal(size=(len(classes), dim))
+    return Partners(vectors, classes)
 
 
 def step_of(
