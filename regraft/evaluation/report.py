@@ -117,7 +117,8 @@ def _pictures(content: Mapping[str, Any]) -> dict[str, Any]:
         made["learning"].append(Markup(markup))
     for number, row in enumerate((content.get("shift") or {}).get("comparisons", [])):
         made["overlays"].append(Markup(charts.shift_overlay(row, f"shift{number}")))
-    if ranking := content.get("ranking"):
+    ranking = content.get("ranking") or []
+    if any(row["probe_accuracy"] is not None for row in ranking):
         made["ranking"] = Markup(charts.backbone_ranking(ranking))
     if classes := (content.get("quality") or {}).get("classes"):
         made["classes"] = Markup(charts.class_counts(classes))

@@ -115,6 +115,19 @@ def test_minimal_report_leaves_out_what_is_missing(tmp_path: Path) -> None:
     assert "gate: not decided yet" in text
 
 
+def test_backbones_that_nothing_could_be_held_out_for(
+    make_content: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    content = make_content()
+    unknown = {"probe_accuracy": None, "probe_low": None, "probe_high": None}
+    some = [content["ranking"][0] | unknown, *content["ranking"][1:]]
+    for ranking, drawn in ((some, True), ([row | unknown for row in some], False)):
+        write_report(tmp_path / "report.html", content | {"ranking": ranking})
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert '<th scope="row">starter' in page
+        assert ("Probe accuracy of" in page) == drawn == ("too few groups" not in page)
+
+
 def test_hostile_names_are_shown_not_run(tmp_path: Path) -> None:
     shown = {"text": '<img src="/x" onerror="alert(1)">'}
     content = minimal_content(HOSTILE, show=lambda name: shown, missing={HOSTILE[0]: HOSTILE[1]})

@@ -88,8 +88,10 @@ def search_rungs(rungs: Sequence[Mapping[str, Any]], name: str = "search") -> st
 
 
 def backbone_ranking(rows: Sequence[Mapping[str, Any]], name: str = "ranking") -> str:
-    """Bars of the cross-validated probe accuracy with intervals; the chosen backbone is dark."""
-    ordered = sorted(rows, key=lambda row: -row["probe_accuracy"])
+    """Bars of the cross-validated probe accuracy with intervals; the chosen backbone is dark. Those
+    for which nothing could be held out have none."""
+    known = [row for row in rows if row["probe_accuracy"] is not None]
+    ordered = sorted(known, key=lambda row: -row["probe_accuracy"])
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -114,7 +116,7 @@ def backbone_ranking(rows: Sequence[Mapping[str, Any]], name: str = "ranking") -
         for side in ("left", "bottom"):
             axes.spines[side].set_visible(False)
 
-    description = f"Probe accuracy of {len(rows)} backbones, best {ordered[0]['backbone']}"
+    description = f"Probe accuracy of {len(known)} backbones, best {ordered[0]['backbone']}"
     return style.draw(paint, 6.4, 0.35 + 0.36 * len(ordered), name, description)
 
 
