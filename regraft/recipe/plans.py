@@ -128,3 +128,9 @@ Plan = Annotated[
     | Scratch,
     Field(discriminator="kind"),
 ]
+
+PlanWithoutData = Annotated[
+    HeadOnly | LastN | GradualUnfreezing | LinearProbeFineTune | NormBias | Lora | FullFineTuning,
+    Field(discriminator="kind"),
+]
+"""The plans that begin with what the model knows, and need no look at the data."""

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from regraft.recipe.base import Options
-from regraft.recipe.plans import (
-    FullFineTuning,
-    GradualUnfreezing,
-    HeadOnly,
-    LastN,
-    LinearProbeFineTune,
-    Lora,
-    NormBias,
-)
-
-SequencePlan = Annotated[
-    HeadOnly | LastN | GradualUnfreezing | LinearProbeFineTune | NormBias | Lora | FullFineTuning,
-    Field(discriminator="kind"),
-]
-"""The plans that begin with what the model knows, and need no look at the data."""
+from regraft.recipe.plans import HeadOnly, PlanWithoutData
 
 
 class SequenceTask(Options):
@@ -56,7 +42,7 @@ class SequenceOptions(Options):
     """Whether `naive` and `joint` are trained beside the method."""
     memory_per_class: int = Field(default=20, ge=1)
     """How many training examples of each class are remembered when its task is over."""
-    plan: SequencePlan = HeadOnly()
+    plan: PlanWithoutData = HeadOnly()
     """Which blocks move in each task, by the rates of finetune.optimiser."""
     head_epochs: int = Field(default=10, ge=1)
     """How long methods that continue on the new examples alone train the grown head first."""

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from regraft.recipe.base import Options
-from regraft.recipe.plans import (
-    FullFineTuning,
-    GradualUnfreezing,
-    HeadOnly,
-    LastN,
-    LinearProbeFineTune,
-    Lora,
-    NormBias,
-)
-
-DecoderPlan = Annotated[
-    HeadOnly | LastN | GradualUnfreezing | LinearProbeFineTune | NormBias | Lora | FullFineTuning,
-    Field(discriminator="kind"),
-]
+from regraft.recipe.plans import FullFineTuning, PlanWithoutData
 
 
 class SigningOptions(Options):
     """How the pre-trained motion decoder is bridged to the words."""
 
-    plan: DecoderPlan = FullFineTuning(epochs=400)
+    plan: PlanWithoutData = FullFineTuning(epochs=400)
     """Which blocks of the decoder train in which stage: its layers (two), then what leaves them.
     The words' memories are the head: head_only leaves them at the mean of each word's signs. An
     epoch decodes every word once."""
