@@ -57,8 +57,7 @@ class PairSpec:
 class PairEncoder(BlockwiseEncoder):
     """An image and a text encoder. `parts` are the lengths of their embeddings.
 
-    >>> encoder(encoder.packed(images, tokens)).shape
-    (n, image dim + text dim)
+    encoder(encoder.packed(images, tokens))  # (n, image dim + text dim)
     """
 
     mixes = False

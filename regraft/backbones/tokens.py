@@ -27,8 +27,7 @@ def _unknown_id(tokenizer: Tokenizer, text: str) -> int | None:
 class TextTokens:
     """A tokenizer (`tokenizer.json` of the `tokenizers` library) with a longest length.
 
-    >>> TextTokens(json_text, max_tokens=128, pad_id=0).tensor(["What is asthma?"]).shape
-    torch.Size([1, 2, 6])
+    TextTokens(json_text, max_tokens=128, pad_id=0).tensor(["What is asthma?"])  # (1, 2, 6)
     """
 
     def __init__(self, tokenizer: str, *, max_tokens: int, pad_id: int) -> None:

@@ -64,8 +64,7 @@ class TransformerSpec:
 class TransformerEncoder(BlockwiseEncoder):
     """A transformers model without head, and its tokenizer as `tokens`.
 
-    >>> encoder(encoder.tokens.tensor(["What is asthma?"])).shape
-    torch.Size([1, 384])
+    encoder(encoder.tokens.tensor(["What is asthma?"]))  # (1, 384)
     """
 
     mixes = False

@@ -18,10 +18,12 @@ def assign_folds(
     The number of folds shrinks to the largest number of groups that any class has. A class with
     two or more groups is spread over at least two folds, so it is never absent from a training
     part; a class with a single group gets `NEVER_HELD_OUT` (-1) and trains in every fold.
-    A group that holds several classes counts for the class most frequent in it.
+    A group that holds several classes counts for the class most frequent in it; where most do, like
+    speakers who say every word, and few they are, they are dealt by size. One that holds all there
+    is of a class is never held out.
 
     >>> sorted(assign_folds([0, 0, 1, 1, 1, 2], folds=3).tolist())
-    [-1, 0, 0, 1, 1, 2]
+    [-1, 0, 0, 1, 2, 2]
     """
     codes = np.unique(np.asarray(labels), return_inverse=True)[1].ravel()
     n = len(codes)
@@ -38,15 +40,30 @@ def _codes(values: ArrayLike) -> NDArray[np.int64]:
 
 
 def _deal(table: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Fold of each row (group) of `table` (groups, classes), larger groups first."""
+    """Fold of each row (group) of `table` (groups, classes)."""
     owner = table.argmax(1)
-    result = np.full(len(table), NEVER_HELD_OUT, np.int64)
     per_class = np.bincount(owner, minlength=table.shape[1])
-    folds = min(folds, int(per_class.max(initial=0)))
+    stratified = min(folds, int(per_class.max(initial=0)))
+    whole = min(folds, len(table))
+    if stratified < whole and ((table > 0).sum(1) > 1).mean() > 0.5:
+        result = _dealt_whole(table, whole, rng)
+    else:
+        result = _dealt_by_class(table, owner, stratified, rng)
+    for fold in fold_numbers(result):
+        alone = ~(table[result != fold] > 0).any(0)
+        result[(result == fold) & (table[:, alone] > 0).any(1)] = NEVER_HELD_OUT
+    return result
+
+
+def _dealt_by_class(
+    table: NDArray[np.int64], owner: NDArray[np.int64], folds: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The groups of one class after those of another, larger groups first."""
+    result = np.full(len(table), NEVER_HELD_OUT, np.int64)
     if folds < 2:
         return result
     total = np.zeros(folds, int)
-    for label in np.flatnonzero(per_class >= 2):
+    for label in np.flatnonzero(np.bincount(owner, minlength=table.shape[1]) >= 2):
         filled = np.zeros(folds, int)
         members = rng.permutation(np.flatnonzero(owner == label))
         for group in members[np.argsort(-table[members].sum(1), kind="stable")]:
@@ -54,6 +71,19 @@ def _deal(table: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDA
             result[group] = fold
             filled[fold] += table[group].sum()
             total[fold] += table[group].sum()
+    return result
+
+
+def _dealt_whole(
+    table: NDArray[np.int64], folds: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Each group into the fold with the fewest examples, larger groups first."""
+    result = np.empty(len(table), np.int64)
+    filled = np.zeros(folds, int)
+    members = rng.permutation(len(table))
+    for group in members[np.argsort(-table[members].sum(1), kind="stable")]:
+        result[group] = int(filled.argmin())
+        filled[result[group]] += table[group].sum()
     return result
 
 

@@ -4,7 +4,7 @@ Source: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 equation 3.15, with the logarithm of Lucene, which is never negative.
 
 >>> index = Bm25.of(["Asthma is treated with an inhaler.", "Fever goes away with rest."])
->>> index.scores(["how is asthma treated"]).argmax()
+>>> int(index.scores(["how is asthma treated"]).argmax())
 0
 """
 

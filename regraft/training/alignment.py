@@ -5,9 +5,8 @@ images and texts Gong et al., IJCV 106, 2014, with components weighted by their 
 a few hundred pairs a projection in closed form has nothing to overfit with but its penalty, which
 is chosen on held-out pairs.
 
->>> alignment = align(Embedded(image, text), groups, seed=0)
->>> (alignment.images(image) @ alignment.texts(text).T).shape
-(n, n)
+    alignment = align(Embedded(image, text), groups, seed=0)
+    alignment.images(image) @ alignment.texts(text).T       # (n, n)
 """
 
 from __future__ import annotations

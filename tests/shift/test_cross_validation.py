@@ -50,3 +50,24 @@ def test_wilson_interval():
     assert wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     assert wilson_interval(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
     assert wilson_interval(0.0, 10)[0] == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("speakers", "wanted"), [(2, 2), (3, 3), (8, 5)])
+def test_speakers_who_say_every_word_are_held_out_whole(seed, speakers, wanted):
+    rng = np.random.default_rng(seed)
+    labels, groups = rng.integers(0, 10, 300), rng.integers(0, speakers, 300)
+    assigned = assign_folds(labels, groups, seed=seed)
+    assert len(fold_numbers(assigned)) == wanted
+    for group in range(speakers):
+        assert len(set(assigned[groups == group])) == 1
+    for fold in fold_numbers(assigned):
+        assert set(labels[assigned != fold]) == set(range(10))
+
+
+def test_one_speaker_cannot_be_held_out_and_neither_can_the_only_one_who_says_a_word():
+    assert fold_numbers(assign_folds([0, 1, 2, 0], ["a"] * 4)) == []
+    labels = [0, 1, 2, 0, 1, 0, 1, 0, 1]
+    groups = ["a", "a", "a", "b", "b", "c", "c", "d", "d"]
+    assigned = assign_folds(labels, groups)
+    assert set(assigned[:3]) == {NEVER_HELD_OUT} and len(fold_numbers(assigned)) == 3

@@ -9,8 +9,7 @@ fewer pairs than a learned projection has numbers. Images are centred, texts are
 component is what all texts share, and its products carry what the image says by itself. `s` is the
 share with the most right answers on held-out pairs.
 
->>> Bilinear(...).features(pairs).shape
-(n, text_dim + text_rank * image_rank)
+    Bilinear(...).features(pairs)  # (n, text_dim + text_rank * image_rank)
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@
 A linear head on them answers with the sum of what each says alone, so nothing that the text makes
 of the image is seen (Baltrusaitis et al., TPAMI 41, 2019, section 6).
 
->>> Concatenated(expert).log_probabilities(pairs, opinions).shape
-(n, classes)
+    Concatenated(expert).log_probabilities(pairs, opinions)  # (n, classes)
 """
 
 from __future__ import annotations

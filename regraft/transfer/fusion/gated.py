@@ -6,8 +6,7 @@ multimodal unit: Arevalo et al., ICLR workshop 2017).
 s: how sure an expert is, the largest of its log-probabilities and its entropy. v minimises the log
 loss on held-out pairs plus penalty |v without the first|^2.
 
->>> Gated(np.zeros(5)).log_probabilities(pairs, opinions).shape
-(n, classes)
+    Gated(np.zeros(5)).log_probabilities(pairs, opinions)  # (n, classes)
 """
 
 from __future__ import annotations

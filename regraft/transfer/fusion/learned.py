@@ -8,8 +8,7 @@ prior is that of the training labels: c < 0 takes out what both experts count tw
 cannot grow for a modality that is only sure of what it has seen, which guards against the
 dominating one.
 
->>> Learned(0.5, 0.5, 0.0, prior).log_probabilities(pairs, opinions).shape
-(n, classes)
+    Learned(0.5, 0.5, 0.0, prior).log_probabilities(pairs, opinions)  # (n, classes)
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ question asks where or which. Whether an answer is common is easily told (a hier
 Goodman, "Classes for fast maximum entropy training", ICASSP 2001). Of a ridge head the sum of the
 scores is the score that a head fitted on the kinds would give.
 
->>> TwoStages(common, scale).log_probabilities(scores).shape
-(n, classes)
+    TwoStages(common, scale).log_probabilities(scores)  # (n, classes)
 """
 
 from __future__ import annotations

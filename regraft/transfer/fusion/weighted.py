@@ -1,9 +1,8 @@
 """Late fusion with one weight (linear opinion pool: Stone, Ann. Math. Stat. 32, 1961).
 
-    p = w p_image + (1 - w) p_text        w: most right answers on held-out pairs
+p = w p_image + (1 - w) p_text        w: most right answers on held-out pairs
 
->>> Weighted(0.5).log_probabilities(pairs, Opinions(image, text)).shape
-(n, classes)
+Weighted(0.5).log_probabilities(pairs, Opinions(image, text))  # (n, classes)
 """
 
 from __future__ import annotations
