@@ -46,7 +46,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def assistant(features: Path, tmp_path_factory: pytest.TempPathFactory) -> Assistant:
     folder = tmp_path_factory.mktemp("model")
-    write(manifest(), features, folder, seed=0)
+    write(manifest(), features, folder, options={}, seed=0)
     return Assistant.load(folder)
 
 
@@ -78,7 +78,7 @@ def test_too_few_validation_questions_write_nothing_and_it_is_said(
 ) -> None:
     rows = manifest()
     few = pd.concat([rows[rows["split"] != "val"], rows[rows["split"] == "val"][:19]])
-    write(few, features, tmp_path, seed=0)
+    write(few, features, tmp_path, options={}, seed=0)
     assert not list(tmp_path.iterdir())
     assert "19 validation questions" in capsys.readouterr().err
 
