@@ -116,7 +116,7 @@ def test_a_plan_says_which_parts_of_the_decoder_move(plan: dict[str, Any], moved
     after = bridge.autoencoder.state_dict()
     assert set(after) == set(before), "adapters are merged"
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {re.match(r"writers\.\d|\w+", name).group() for name in changed} == moved  # type: ignore[union-attr]
+    assert {re.match(r"writers\.\d|\w+", name).group() for name in changed} == moved
 
 
 def test_every_plan_comes_nearer_to_the_signs() -> None:

@@ -13,6 +13,14 @@ from torch.nn import functional as F
 _NEVER = -1e9
 
 
+def mean_log_loss(scores: torch.Tensor, partners: torch.Tensor) -> torch.Tensor:
+    """-log softmax of scores (n, m) on the `partners` (n, m) of each row, averaged over these and
+    then over the rows that have any; 0 where none has."""
+    log_p = scores.log_softmax(1).masked_fill(~partners, 0.0)
+    count = partners.sum(1)
+    return -(log_p.sum(1) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+
+
 def info_nce(
     questions: torch.Tensor,
     passages: torch.Tensor,

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from regraft.errors import UserError
 from regraft.transfer.objective import Objective
+from regraft.transfer.objectives.contrastive import mean_log_loss
 from regraft.transfer.step import Start, Step
 
 _SAME = 1 - 1e-5
@@ -52,12 +53,7 @@ class Term(Objective):
                 expected="recordings that are paired with motions, or pairs of image and text",
                 fix="leave the term out",
             )
-        seed = int(start.rng.integers(2**31))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.projections = nn.ModuleList(
-                nn.Linear(side, self.width, bias=False) for side in sides
-            )
+        self.projections = nn.ModuleList(nn.Linear(side, self.width, bias=False) for side in sides)
 
     def forward(self, step: Step) -> torch.Tensor:
         embeddings = step.labelled.embeddings
@@ -79,10 +75,4 @@ def contrast(
     """Mean of both directions for x (n, d) and y (m, d) of unit length; `same` (n, m) says who
     belongs together. Those without a partner have no loss of their own."""
     scores = x @ y.T / temperature
-    return (_one_way(scores, same) + _one_way(scores.T, same.T)) / 2
-
-
-def _one_way(scores: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
-    log_p = scores.log_softmax(1).masked_fill(~same, 0.0)
-    count = same.sum(1)
-    return -(log_p.sum(1) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+    return (mean_log_loss(scores, same) + mean_log_loss(scores.T, same.T)) / 2

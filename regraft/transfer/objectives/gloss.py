@@ -35,10 +35,7 @@ class Term(Objective):
         vectors = torch.from_numpy(start.partners.vectors).float()
         self.register_buffer("vectors", F.normalize(vectors, dim=1))
         self.register_buffer("classes", torch.from_numpy(start.partners.classes).long())
-        seed = int(start.rng.integers(2**31))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.projection = nn.Linear(vectors.shape[1], start.model.encoder.dim)
+        self.projection = nn.Linear(vectors.shape[1], start.model.encoder.dim)
 
     def forward(self, step: Step) -> torch.Tensor:
         logits = step.model.head(self.projection(self.vectors)).float()

@@ -15,6 +15,7 @@ import torch
 from torch.nn import functional as F
 
 from regraft.transfer.objective import Objective
+from regraft.transfer.objectives.contrastive import mean_log_loss
 from regraft.transfer.step import Step
 
 
@@ -39,6 +40,4 @@ def supervised_contrast(
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     partners = (labels[:, None] == labels[None]) & ~itself
     scores = (embeddings @ embeddings.T / temperature).masked_fill(itself, -torch.inf)
-    log_p = scores.log_softmax(1).masked_fill(~partners, 0.0)
-    count = partners.sum(1)
-    return -(log_p.sum(1) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+    return mean_log_loss(scores, partners)
