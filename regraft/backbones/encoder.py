@@ -6,6 +6,7 @@ The embedding joins the final pooled features with what the blocks before them s
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ class Encoder(BlockwiseEncoder):
     Attributes
     ----------
     taps : indices of the blocks whose pooled output joins the embedding.
+    region_channels : numbers that `with_regions` has of a place.
     """
 
     def __init__(self, spec: BackboneSpec, model: nn.Module) -> None:
@@ -53,6 +55,17 @@ class Encoder(BlockwiseEncoder):
         return self._combine(pooled, final)
 
     embed = forward
+
+    def with_regions(self, x: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` returns, and what the network's last map says of each of side x side equal
+        parts of the image, row by row: (n, side * side, `region_channels`)."""
+        model: Any = self.model
+        with self._tapping(self.taps, self._pool) as pooled:
+            last = model.forward_features(x)
+        places = self._positions(last).float().transpose(1, 2)
+        grid = places.unflatten(2, (math.isqrt(places.shape[2]), -1))
+        regions = nn.functional.adaptive_avg_pool2d(grid, side).flatten(2).transpose(1, 2)
+        return self._combine(pooled, model.forward_head(last, pre_logits=True)), regions
 
     def _final(self, x: torch.Tensor) -> torch.Tensor:
         model: Any = self.model
@@ -172,15 +185,18 @@ class Encoder(BlockwiseEncoder):
 
     @torch.inference_mode()
     def _measure_dims(self) -> int:
-        """Fill in the sizes of the taps and return the length of the embedding."""
+        """Fill in the sizes of taps and regions and return the length of the embedding."""
         size = self.spec.preprocessing.image_size
         self.eval()
 
         def sizes(output: torch.Tensor) -> tuple[int, int]:
             return self._positions(output).shape[2], self._pool(output).shape[1]
 
+        model: Any = self.model
         with self._tapping(self.taps, sizes) as found:
-            final = self._final(torch.zeros(1, 3, size, size))
+            last = model.forward_features(torch.zeros(1, 3, size, size))
+        final = model.forward_head(last, pre_logits=True)
+        self.region_channels = self._positions(last).shape[2]
         self._tap_channels = {index: channels for index, (channels, _) in found.items()}
         self.tap_dims = {index: dim for index, (_, dim) in found.items()}
         return sum(self.tap_dims.values()) + final.shape[1]

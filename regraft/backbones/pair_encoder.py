@@ -3,12 +3,13 @@
 The network reads one row of numbers per pair (see `packed`), so a pair is to the engine what an
 image is. Blocks of both encoders are one list, in the order of their distance from the output: the
 last two blocks are the last one of each. A missing image or text is a part of zeros, which a fusion
-head answers without (`heads.fusion`).
+head answers without (`heads.fusion`). Where the head reads places, what the encoders say of regions
+and words follows behind the embeddings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -20,10 +21,16 @@ from regraft.backbones.blocks import Block
 from regraft.backbones.blockwise import BlockwiseEncoder
 from regraft.backbones.encoder import Encoder
 from regraft.backbones.loading import BackboneSpec, build
-from regraft.backbones.transformer import TransformerEncoder, TransformerSpec, blank_transformer
+from regraft.backbones.transformer import (
+    TransformerEncoder,
+    TransformerSpec,
+    blank_transformer,
+    embed_texts,
+)
 
 IMAGE, TEXT = "image", "text"
 _FLAGS = 2
+_GRID, _WORDS = 4, 32  # regions per side of an image, tokens from the beginning of a text
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class PairEncoder(BlockwiseEncoder):
             for index, (side, block) in enumerate(_by_depth({IMAGE: image, TEXT: text}))
         ]
         self.parts = (image.dim, text.dim)
+        self.places = ((_GRID**2, image.region_channels), (_WORDS, text.hidden_size))
         self.dim = sum(self.parts)
 
     @property
@@ -96,24 +104,65 @@ class PairEncoder(BlockwiseEncoder):
         return torch.cat([flags, images.flatten(1), tokens.flatten(1).float()], 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Rows of `packed` to (n, dim); each part has length 1, or 0 where it is missing."""
+        """Rows of `packed` to (n, dim), behind which local features follow where `reads_places`
+        says so; each part has length 1, or 0 where it is missing."""
         size = self.image.input_size
         flags, pixels, tokens = x.split([_FLAGS, 3 * size**2, x.shape[1] - _FLAGS - 3 * size**2], 1)
-        parts = [
-            self._part(self.image, pixels.reshape(-1, 3, size, size), flags[:, 0] > 0),
-            self._part(self.text, tokens.reshape(len(x), 2, -1).long(), flags[:, 1] > 0),
-        ]
-        return torch.cat(parts, 1)
+        images, texts = pixels.reshape(-1, 3, size, size), tokens.reshape(len(x), 2, -1).long()
+        return self.joined(
+            self._there(self.of_images, images, flags[:, 0] > 0, length=self._lengths[0]),
+            self._there(self._of_tokens, texts, flags[:, 1] > 0, length=self._lengths[1]),
+        )
 
     embed = forward
 
+    def of_images(self, x: torch.Tensor) -> torch.Tensor:
+        """Embeddings of images (n, 3, size, size), with their regions where these are read:
+        (n, image dim + any length)."""
+        if not self.reads_places:
+            return self.image(x)
+        embedding, regions = self.image.with_regions(x, _GRID)
+        return torch.cat([embedding, regions.flatten(1)], 1)
+
+    def of_texts(self, texts: Sequence[str]) -> torch.Tensor:
+        """The same of texts and their words, in eval mode."""
+        words = _WORDS if self.reads_places else 0
+        return torch.from_numpy(embed_texts(self.text, texts, words=words))
+
+    def joined(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
+        """What `forward` returns, from what `of_images` and `of_texts` say of the same pairs."""
+        (image, regions), (text, words) = (
+            side.tensor_split([dim], 1)
+            for side, dim in zip((images, texts), self.parts, strict=True)
+        )
+        return torch.cat([image, text, regions, words], 1)
+
+    def _of_tokens(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.reads_places:
+            return self.text(x)
+        embedding, words = self.text.with_words(x, _WORDS)
+        return torch.cat([embedding, words.flatten(1)], 1)
+
+    @property
+    def _lengths(self) -> list[int]:
+        """Of what is encoded of either modality."""
+        local = [n * width * self.reads_places for n, width in self.places]
+        return [dim + length for dim, length in zip(self.parts, local, strict=True)]
+
     @staticmethod
-    def _part(encoder: BlockwiseEncoder, x: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        found = x.new_zeros(len(x), encoder.dim, dtype=torch.float32)
+    def _there(
+        encode: Callable[[torch.Tensor], torch.Tensor],
+        x: torch.Tensor,
+        there: torch.Tensor,
+        *,
+        length: int,
+    ) -> torch.Tensor:
+        """What is encoded (n, length) of the rows that are there; zeros of the others."""
         if there.all():
-            found = encoder(x)
-        elif there.any():
-            found = found.index_put((there.nonzero()[:, 0],), encoder(x[there]).float())
+            return encode(x)
+        found = torch.zeros(len(x), length, device=x.device)
+        if there.any():
+            found = found.index_put((there.nonzero()[:, 0],), encode(x[there]).float())
         return found
 
     # -- the rest of the interface --------------------------------------------------------------
@@ -146,7 +195,9 @@ class PairEncoder(BlockwiseEncoder):
 
     def with_encoders(self, change: Callable[[Any], Any]) -> PairEncoder:
         """The same of its encoders after a `change`."""
-        return PairEncoder(change(self.image), change(self.text), locked=self.spec.locked)
+        found = PairEncoder(change(self.image), change(self.text), locked=self.spec.locked)
+        found.reads_places = self.reads_places
+        return found
 
     @property
     def input_size(self) -> int:

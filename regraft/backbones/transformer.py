@@ -65,6 +65,10 @@ class TransformerEncoder(BlockwiseEncoder):
     """A transformers model without head, and its tokenizer as `tokens`.
 
     encoder(encoder.tokens.tensor(["What is asthma?"]))  # (1, 384)
+
+    Attributes
+    ----------
+    hidden_size : numbers that a layer has of a token.
     """
 
     mixes = False
@@ -78,16 +82,29 @@ class TransformerEncoder(BlockwiseEncoder):
         self.blocks = blocks_of(model, self._list)
         n_layers = len(self._layers)
         self.taps: list[int] = list(range(n_layers - spec.taps, n_layers)) if spec.taps else []
-        self.dim = int(spec.config["hidden_size"]) * (1 + len(self.taps))
+        self.hidden_size = int(spec.config["hidden_size"])
+        self.dim = self.hidden_size * (1 + len(self.taps))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, 2, tokens) ids and mask to (n, dim) unit-length embeddings."""
+        return self._pooled(x)[0]
+
+    embed = forward
+
+    def with_words(self, x: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` returns, and what the last layer says of each of the first `count` tokens,
+        zeros behind the last one: (n, count, hidden)."""
+        embedding, hidden = self._pooled(x)
+        own = (hidden[:, :count] * x[:, 1, : min(count, hidden.shape[1]), None]).float()
+        return embedding, nn.functional.pad(own, (0, 0, 0, count - own.shape[1]))
+
+    def _pooled(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The embedding (n, dim), and the last layer (n, tokens, hidden) up to the longest text."""
         x = x[:, :, : _longest(x[:, 1])]
         with self._tapping(self.taps, x[:, 1]) as pooled:
             final = self.hidden(x)
-        return _joined([*(pooled[index] for index in self.taps), _mean(final, x[:, 1])])
-
-    embed = forward
+        means = [*(pooled[index] for index in self.taps), _mean(final, x[:, 1])]
+        return _joined(means), final
 
     def hidden(self, x: torch.Tensor) -> torch.Tensor:
         """(n, 2, tokens) to what the last layer says of each token, (n, tokens, hidden)."""
@@ -299,15 +316,17 @@ def blank_transformer(spec: dict[str, Any], folder: Path) -> TransformerEncoder:
 
 @torch.inference_mode()
 def embed_texts(
-    encoder: TransformerEncoder, texts: Sequence[str], *, batch_size: int = 32
+    encoder: TransformerEncoder, texts: Sequence[str], *, words: int = 0, batch_size: int = 32
 ) -> np.ndarray:
-    """Embeddings (n, dim) float32 of texts, in eval mode. Texts of similar length go together, so
-    that little is spent on padding."""
+    """Embeddings (n, dim) float32 of texts, in eval mode; with `words` what the last layer says of
+    so many tokens follows, (n, dim + words * hidden). Texts of similar length go together, so that
+    little is spent on padding."""
     encoder.eval()
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-    found = np.zeros((len(texts), encoder.dim), dtype=np.float32)
+    found = np.zeros((len(texts), encoder.dim + words * encoder.hidden_size), dtype=np.float32)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         x = encoder.tokens.tensor([texts[index] for index in chosen])
-        found[chosen] = encoder(x.to(encoder.device)).float().cpu().numpy()
+        embedding, own = encoder.with_words(x.to(encoder.device), words)
+        found[chosen] = torch.cat([embedding.float(), own.flatten(1)], 1).cpu().numpy()
     return found

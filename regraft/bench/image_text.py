@@ -83,25 +83,24 @@ def embed_pairs(pairs: pd.DataFrame, backbone: Backbone) -> Embedded:
     from regraft.backbones.encoder import Encoder
     from regraft.backbones.folding import folded
     from regraft.backbones.loading import load_pretrained
-    from regraft.backbones.transformer import embed_texts
+    from regraft.backbones.pair_encoder import PairEncoder
     from regraft.backbones.transformer_loading import load_transformer
+    from regraft.training.fusion_probe import embedded
 
     weights = str(backbone.weights or "")
-    encoder = folded(
-        Encoder(*load_pretrained(backbone.name, weights=weights, taps=_IMAGE_TAPS)).eval()
-    )
+    image = Encoder(*load_pretrained(backbone.name, weights=weights, taps=_IMAGE_TAPS)).eval()
+    encoder: Any = folded(PairEncoder(image, load_transformer(taps=_TEXT_TAPS)))
+    encoder.reads_places = True
     paths, places = np.unique(pairs["path"].to_numpy(str), return_inverse=True)
     found = []
     starts = range(0, len(paths), _BATCH)
     for start in track(starts, "images", total=len(starts)):
         images = [open_rgb(path) for path in paths[start : start + _BATCH]]
         with torch.inference_mode():
-            found.append(encoder(encoder.spec.preprocessing.tensor(images)).numpy())
+            found.append(encoder.of_images(encoder.image.spec.preprocessing.tensor(images)))
     texts, which = np.unique(pairs["text"].to_numpy(str), return_inverse=True)
-    text = embed_texts(load_transformer(taps=_TEXT_TAPS), texts.tolist())
-    return Embedded(
-        np.concatenate(found)[places].astype(np.float64), text[which].astype(np.float64)
-    )
+    joined = encoder.joined(torch.cat(found)[places], encoder.of_texts(texts.tolist())[which])
+    return embedded(joined.numpy(), encoder.parts, encoder.places)
 
 
 def _fitted(train: pd.DataFrame, embedded: Embedded, seed: int) -> PairModel:
@@ -121,21 +120,17 @@ def _answered(
     classes = models[0].classes
     known = [*classes, *sorted(set(test["label"]) - set(classes))]
     truth = np.array([known.index(label) for label in test["label"]])
-    image, text = embedded.image, embedded.text
 
-    def said(by: str, *, see: bool = True, read: bool = True) -> NDArray[np.int64]:
-        answers = [
-            model.probabilities(image if see else None, text if read else None, by=by)
-            for model in models
-        ]
+    def said(by: str, *, missing: str = "") -> NDArray[np.int64]:
+        answers = [model.probabilities(embedded, by=by, missing=missing) for model in models]
         return np.stack([answer.argmax(1) for answer in answers])
 
     answers = {"majority": np.full((len(models), len(test)), known.index(commonest))}
     answers |= {f"{name} alone": said(name) for name in (IMAGE, TEXT)}
     answers |= {f"fusion {kind}": said(kind) for kind in models[0].fusions}
     answers[CHOSEN] = said("")
-    answers["bilinear, image missing"] = said("bilinear", see=False)
-    answers["bilinear, text missing"] = said("bilinear", read=False)
+    answers["bilinear, image missing"] = said("bilinear", missing=IMAGE)
+    answers["bilinear, text missing"] = said("bilinear", missing=TEXT)
     return Answered(test, truth, answers)
 
 

@@ -5,9 +5,9 @@ Each `kind` is a file of its name in `regraft/transfer/fusion/`, which cites the
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from regraft.recipe.base import Options
 
@@ -54,9 +54,37 @@ class Bilinear(Options):
     """Weights of the products beside the text, compared on held-out examples."""
 
 
+class CrossAttention(Options):
+    """Words of the text look at regions of the image and regions at words; what they find is added
+    to what both models say alone."""
+
+    kind: Literal["cross_attention"] = "cross_attention"
+    rank: int = Field(default=16, ge=1)
+    """Components of a region, or of a word, that are looked at."""
+    width: int = Field(default=64, ge=1)
+    """Numbers that are found in either direction; a multiple of `heads`."""
+    heads: int = Field(default=4, ge=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of what was found that is left out in a step."""
+    rate: float = Field(default=1e-2, gt=0)
+    """Learning rate (AdamW)."""
+    weight_decay: float = Field(default=2.0, ge=0)
+    epochs: int = Field(default=20, ge=1)
+    """The most; the one that is kept is chosen on held-out examples."""
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width: {self.width} is no multiple of heads, {self.heads}")
+        return self
+
+
 Fusion = Annotated[
-    Concatenated | Weighted | Learned | Gated | Bilinear, Field(discriminator="kind")
+    Concatenated | Weighted | Learned | Gated | Bilinear | CrossAttention,
+    Field(discriminator="kind"),
 ]
 
-FUSIONS: tuple[Fusion, ...] = (Concatenated(), Weighted(), Learned(), Gated(), Bilinear())
+FUSIONS: tuple[Fusion, ...] = (
+    Concatenated(), Weighted(), Learned(), Gated(), Bilinear(), CrossAttention(),
+)  # fmt: skip
 """Every kind with its defaults."""

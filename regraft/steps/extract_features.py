@@ -40,7 +40,8 @@ def extract_features(
     head answerers.npz (see `regraft.steps.probes`).
 
     features.npz: `ids` (n,), `features` (n, dim) of the example as it is, and `averaged` (n, dim),
-    the mean over its test views. backbone/ is the resolved encoder: weights and preprocessing.
+    the mean over its test views; where the probe reads places also `local` (n, length). backbone/
+    is the resolved encoder: weights and preprocessing.
     cost.json: `test_cpu_seconds`, the part of the work that is for the evaluation.
     With unlabelled examples, views.npz holds further views to learn from them by: `train`, the
     augmented views of the training rows, and with a target domain those of
@@ -68,9 +69,9 @@ def extract_features(
         if parts:
             plain, averaged, cost, tested = _gathered(encoder, rows, parts)
         else:
-            plain, averaged, cost, tested = _embedded(task, encoder, rows, features["views"])
+            plain, averaged, cost, tested = _embedded(task, encoder, rows, features)
         augmented = augmented_embeddings(task, encoder, rows, features, seed)
-        write_probes(
+        reads_places = write_probes(
             rows,
             averaged,
             augmented,
@@ -78,10 +79,13 @@ def extract_features(
             seed=seed,
             out=out,
             parts=encoder.parts,
+            places=encoder.places,
             fusions=features["fusions"],
             answer_precision=features["answer_precision"],
         )
-    np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
+    plain, averaged, local = plain[:, : encoder.dim], *np.split(averaged, [encoder.dim], axis=1)
+    kept = {"features": plain, "averaged": averaged} | ({"local": local} if reads_places else {})
+    np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), **kept)  # type: ignore[arg-type]
     with modelling():
         views = adaptation_views(task_module(task), encoder, rows, features, seed=seed)
     if augmented is not None and (rows["split"] == "unlabelled").any():
@@ -121,7 +125,7 @@ def embed_shard(
     if len(rows):
         with modelling():
             encoder = task_module(task).pretrained_encoder(backbone, taps=features["taps"])
-            plain, averaged, cost, tested = _embedded(task, encoder, rows, features["views"])
+            plain, averaged, cost, tested = _embedded(task, encoder, rows, features)
     np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), features=plain, averaged=averaged)
     _write(out / "cost.json", {"test_cpu_seconds": tested, "embed_ms": cost["embed_ms"]})
 
@@ -204,10 +208,23 @@ def _ranked(
 
 
 def _embedded(
-    task: str, encoder: Any, rows: pd.DataFrame, views: int
+    task: str, encoder: Any, rows: pd.DataFrame, features: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any], float]:
     """As `_timed_embedding`, and the CPU seconds that went into the test rows. Their features are
-    for the evaluation alone: nothing is learned from them."""
+    for the evaluation alone: nothing is learned from them. Local features follow the embeddings
+    where a fusion that competes reads them."""
+    views, kinds = features["views"], [one["kind"] for one in features["fusions"]]
+    fused = features["head"] == "fusion" and bool(encoder.places)
+    encoder.reads_places = fused and "cross_attention" in kinds
+    try:
+        return _timed_in_turn(task, encoder, rows, views)
+    finally:
+        encoder.reads_places = False
+
+
+def _timed_in_turn(
+    task: str, encoder: Any, rows: pd.DataFrame, views: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any], float]:
     test = (rows["split"] == "test").to_numpy()
     plain, averaged, cost = _timed_embedding(task, encoder, rows[~test], views)
     if not test.any():

@@ -166,7 +166,9 @@ def baseline_metrics(
     labels = class_numbers(train["label"].tolist(), classes)
     prior = prior_probabilities(labels, len(test), len(shown))
     archive, head = np.load(features / "features.npz"), head_of(np.load(features / "probe.npz"))
-    found = archive["averaged"][places(test["id"], archive["ids"])]
+    of_test = places(test["id"], archive["ids"])
+    seen = [archive[name] for name in ("averaged", "local") if name in archive.files]
+    found = np.concatenate([one[of_test] for one in seen], 1)
     answers = {
         "majority": prior,
         "probe": spread(softmax(head.logits(found), axis=1), classes, shown),

@@ -26,14 +26,16 @@ def write_probes(
     seed: int,
     out: Path,
     parts: tuple[int, ...] = (),
+    places: tuple[tuple[int, int], ...] = (),
     fusions: Sequence[dict[str, Any]] = (),
     answer_precision: float = 0.0,
-) -> None:
+) -> bool:
     """Write probe.npz and probe.json, and with auxiliary labels auxiliary.npz, the stacked rows of
-    their heads. `averaged` (n, dim) belong to `rows`, `augmented` to those of the split `train`.
+    their heads, and return whether the head reads local features. `averaged` (n, dim) belong to
+    `rows`, `augmented` to those of the split `train`.
 
-    With the kind `fusion`, which needs the encoder's `parts`, also answerers.npz: what every fusion
-    and every modality alone says of all rows.
+    With the kind `fusion`, which needs the encoder's `parts` and `places`, also answerers.npz: what
+    every fusion and every modality alone says of all rows.
 
     Raises
     ------
@@ -42,9 +44,8 @@ def write_probes(
         there is nothing to fuse.
     """
     if kind == "fusion":
-        how: dict[str, Any] = {"fusions": fusions, "seed": seed}
-        _write_fusion(rows, averaged, parts, how, answer_precision, out)
-        return
+        how: dict[str, Any] = {"fusions": fusions, "seed": seed, "places": places}
+        return _write_fusion(rows, averaged, parts, how, answer_precision, out)
     from regraft.training.probe import fit_auxiliary, fit_probe
 
     how = {"seed": seed, "augmented": augmented, "kind": kind}
@@ -57,6 +58,7 @@ def write_probes(
         np.savez(out / "auxiliary.npz", **stacked)  # type: ignore[arg-type]
     card = probe.summary() | {"auxiliary": {name: one.summary() for name, one in further.items()}}
     (out / "probe.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
+    return False
 
 
 def _write_fusion(
@@ -66,7 +68,8 @@ def _write_fusion(
     how: dict[str, Any],
     answer_precision: float,
     out: Path,
-) -> None:
+) -> bool:
+    from regraft.backbones.heads import FusionHead
     from regraft.training.fusion_probe import fit_fusion_probe
 
     refused = [name for name in rows.columns if name.startswith(PREFIX)]
@@ -86,6 +89,7 @@ def _write_fusion(
     card = probe.summary() | {"auxiliary": {}}
     (out / "probe.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
     note(f"chosen on held-out pairs: {probe.chosen}")
+    return FusionHead(probe.head.arrays()).reads_places
 
 
 def _threshold(probe: Any, precision: float) -> float:

@@ -17,7 +17,7 @@ from regraft.backbones.encoder import Encoder
 from regraft.backbones.folding import folded
 from regraft.backbones.loading import load_pretrained
 from regraft.backbones.pair_encoder import PairEncoder
-from regraft.backbones.transformer import TransformerEncoder, embed_texts, with_layers
+from regraft.backbones.transformer import TransformerEncoder, with_layers
 from regraft.backbones.transformer_loading import EMBEDDED, load_transformer
 from regraft.data.images import open_rgb
 from regraft.errors import UserError
@@ -93,8 +93,9 @@ def embeddings_and_logits(model: Classifier, files: list[Path]) -> tuple[np.ndar
 
 @torch.inference_mode()
 def embed(encoder: PairEncoder, rows: pd.DataFrame, *, views: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (n, dim) of pairs as they are, twice: a pair has one view. An image, or a text,
-    that several pairs share goes through its network once."""
+    """Embeddings (n, dim) of pairs as they are, twice: a pair has one view. Local features follow
+    where the encoder reads them. An image, or a text, that several pairs share goes through its
+    network once."""
     one_view(views, "a pair", why=_WHY)
     encoder = cast(PairEncoder, folded(encoder))
     pairs = [read_pair(path) for path in rows["path"]]
@@ -106,11 +107,10 @@ def embed(encoder: PairEncoder, rows: pd.DataFrame, *, views: int) -> tuple[np.n
     for start in track(starts, "features", total=len(starts)):
         opened = [open_rgb(pairs[i].image or b"") for i in first[start : start + _BATCH]]
         x = encoder.image.spec.preprocessing.tensor(opened).to(encoder.device)
-        found.append(encoder.image(x).cpu().numpy())
+        found.append(encoder.of_images(x).cpu())
     texts, which = np.unique([pair.text or "" for pair in pairs], return_inverse=True)
-    of_texts = embed_texts(encoder.text, texts.tolist())[which]
-    joined = np.concatenate([np.concatenate(found)[images], of_texts], 1).astype(np.float32)
-    return joined, joined
+    joined = encoder.joined(torch.cat(found)[images], encoder.of_texts(texts.tolist())[which])
+    return joined.numpy(), joined.numpy()
 
 
 def training_views(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from regraft.backbones.heads.fusion import FusionHead
 from regraft.tasks.classifier import Classifier
@@ -25,7 +26,7 @@ class PairClassifier(Classifier):
             super().set_head(weight, bias, **other)
             return
         given = {"weight": weight, "bias": bias} if weight is not None else {}
-        self.head = FusionHead(other | given).to(self.encoder.device)
+        self._take(FusionHead(other | given))
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -37,5 +38,15 @@ class PairClassifier(Classifier):
                 for name, value in state_dict.items()
                 if name.startswith(_PREFIX)
             }
-            self.head = FusionHead(own).to(self.encoder.device)
+            self._take(FusionHead(own))
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def _take(self, head: FusionHead) -> None:
+        self.head = head.to(self.encoder.device)
+        self.encoder.reads_places = head.reads_places
+
+    @torch.inference_mode()
+    def averaged(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As ever; the embeddings (n, dim) are without local features."""
+        rows, embeddings = super().averaged(x)
+        return rows, embeddings[:, : self.encoder.dim]

@@ -42,28 +42,18 @@ class PairModel:
     chosen: str
     held_out: Mapping[str, Floats]
 
-    def probabilities(
-        self,
-        image: Floats | None,
-        text: Floats | None,
-        *,
-        by: str = "",
-    ) -> Floats:
-        """Probabilities (n, classes) of embeddings (n, dim); a modality that is missing is None,
-        and then the expert of the other one answers. `by` names another answerer than `chosen`.
-
-        Raises ValueError without any modality.
-        """
-        if image is None and text is None:
-            raise ValueError("a pair needs an image or a text")
-        name = by or self.chosen
-        if text is None or (name == IMAGE and image is not None):
-            assert image is not None
-            return np.exp(self.image.log_probabilities(image))
-        if image is None or name == TEXT:
-            return np.exp(self.text.log_probabilities(text))
-        opinions = Opinions(self.image.log_probabilities(image), self.text.log_probabilities(text))
-        return np.exp(self.fusions[name].log_probabilities(Embedded(image, text), opinions))
+    def probabilities(self, pairs: Embedded, *, by: str = "", missing: str = "") -> Floats:
+        """Probabilities (n, classes) of pairs. `by` names another answerer than `chosen`; where
+        `missing`, `image` or `text`, is not looked at, the expert of the other one answers."""
+        name = {IMAGE: TEXT, TEXT: IMAGE}[missing] if missing else by or self.chosen
+        if name == IMAGE:
+            return np.exp(self.image.log_probabilities(pairs.image))
+        if name == TEXT:
+            return np.exp(self.text.log_probabilities(pairs.text))
+        opinions = Opinions(
+            self.image.log_probabilities(pairs.image), self.text.log_probabilities(pairs.text)
+        )
+        return np.exp(self.fusions[name].log_probabilities(pairs, opinions))
 
     def values(self, by: str = "") -> dict[str, Any]:
         """What a `backbones.heads.fusion.FusionHead` is made of, with `chosen` or `by` as joint."""

@@ -38,16 +38,18 @@ def fit_fusion_probe(
     features: np.ndarray,
     *,
     parts: tuple[int, ...],
+    places: tuple[tuple[int, int], ...] = (),
     fusions: Sequence[dict[str, Any]],
     seed: int,
 ) -> tuple[FusionProbe, dict[str, Floats]]:
     """The fusion of the rows of split `train`, as `probe.fit_probe` has it, and what every
     answerer, chosen or not, says of all rows: {name: probabilities (n, classes)}.
 
-    `features` (n, sum of `parts`) belong to `rows`; `fusions` as in `fusion.fit_pairs`.
+    `features` (n, sum of `parts`) belong to `rows`, with the local features of all `places` (see
+    `BlockwiseEncoder`) behind them where a fusion reads these; `fusions` as in `fusion.fit_pairs`.
     """
     train = (rows["split"] == "train").to_numpy()
-    pairs = _embedded(features, parts)
+    pairs = embedded(features, parts, places)
     own = rows[train]
     labels, groups = own["label"].astype(str).tolist(), own["group"].astype(str).tolist()
     model = fit_pairs(pairs.rows(train), labels, groups, fusions=fusions, seed=seed)
@@ -66,10 +68,18 @@ def fit_fusion_probe(
     return probe, _said(model, pairs)
 
 
-def _embedded(features: np.ndarray, parts: tuple[int, ...]) -> Embedded:
-    image, text = np.split(features.astype(np.float64), [parts[0]], axis=1)
-    return Embedded(unit_rows(image), unit_rows(text))
+def embedded(
+    features: np.ndarray, parts: tuple[int, ...], places: tuple[tuple[int, int], ...] = ()
+) -> Embedded:
+    """The pairs in rows of a `PairEncoder`."""
+    image, text, local = np.split(features, [parts[0], sum(parts)], axis=1)
+    whole = [unit_rows(side.astype(np.float64)) for side in (image, text)]
+    if not local.shape[1]:
+        return Embedded(*whole)
+    own = np.split(local, [places[0][0] * places[0][1]], axis=1)
+    shaped = [side.reshape(-1, *shape) for side, shape in zip(own, places, strict=True)]
+    return Embedded(*whole, *shaped)
 
 
 def _said(model: PairModel, pairs: Embedded) -> dict[str, Floats]:
-    return {name: model.probabilities(pairs.image, pairs.text, by=name) for name in model.judged}
+    return {name: model.probabilities(pairs, by=name) for name in model.judged}

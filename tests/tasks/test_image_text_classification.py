@@ -66,15 +66,19 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     )
 
 
-@pytest.fixture(scope="module")
-def predictor(encoder: PairEncoder, rows: pd.DataFrame) -> PairPredictor:
-    features, _ = task.embed(encoder, rows, views=1)
+@pytest.fixture(scope="module", params=["bilinear", "cross_attention"])
+def predictor(
+    request: pytest.FixtureRequest, encoder: PairEncoder, rows: pd.DataFrame
+) -> PairPredictor:
+    own = copy.deepcopy(encoder)
+    own.reads_places = True
+    features, _ = task.embed(own, rows, views=1)
     probe, _ = fit_fusion_probe(
-        rows, features, parts=encoder.parts, seed=0,
-        fusions=[one.model_dump() for one in FUSIONS],
+        rows, features, parts=own.parts, places=own.places, seed=0,
+        fusions=[one.model_dump() for one in FUSIONS if one.kind in ("weighted", request.param)],
     )  # fmt: skip
-    assert probe.chosen == "bilinear"
-    model = task.new_model(encoder, probe.classes, test_views=1)
+    assert probe.chosen == request.param
+    model = task.new_model(own, probe.classes, test_views=1)
     model.set_head(**probe.head.arrays() | {"abstain_below": 0.6})
     return task.predictor(model)
 
@@ -84,7 +88,10 @@ def test_what_only_both_know_is_answered(predictor: PairPredictor, rows: pd.Data
     answers = predictor.predict(test["path"].tolist())
     right = np.mean([a["label"] == b for a, b in zip(answers, test["label"], strict=True)])
     assert right > 0.8
-    assert {answer["answered_by"] for answer in answers} == {"bilinear"}
+    (by,) = {answer["answered_by"] for answer in answers}
+    assert by == predictor.model.head.name
+    _, embeddings = predictor.answer(test["path"].tolist())
+    assert embeddings.shape[1] == predictor.encoder.dim  # local features are the head's alone
 
 
 def test_without_a_modality_the_other_one_answers(predictor: PairPredictor) -> None:
@@ -104,9 +111,14 @@ def test_a_folder_answers_as_the_model_did(
     paths = rows["path"].tolist()[:5]
     found = task.load(tmp_path)
     np.testing.assert_allclose(found.logits(paths), predictor.logits(paths), atol=1e-4)
+    features, _ = task.embed(predictor.encoder, rows[:5], views=1)  # what the head was fitted on
+    with torch.inference_mode():
+        fitted = predictor.model.head(torch.from_numpy(features)).numpy()
+    np.testing.assert_allclose(fitted, predictor.logits(paths), atol=1e-4)
     assert json.loads((tmp_path / "model.json").read_text())["head"] == "fusion"
     predictor.model.encoder.save(tmp_path / "encoder")
     again = load_encoder(tmp_path / "encoder")
+    again.reads_places = predictor.encoder.reads_places
     x = predictor.tensor(paths)
     with torch.inference_mode():
         torch.testing.assert_close(again(x), predictor.model.encoder(x), atol=1e-4, rtol=1e-4)
@@ -149,7 +161,7 @@ def test_evidence_lies_in_the_image_where_the_image_counts(
     picture = shown_evidence(predictor, path)
     assert picture is not None
     assert np.ptp(np.asarray(picture, dtype=int), axis=2).max() > 30  # red on grey
-    reader = task.new_model(encoder, predictor.classes, test_views=1)
+    reader = task.new_model(copy.deepcopy(encoder), predictor.classes, test_views=1)
     values = {k: v.numpy() for k, v in predictor.model.head.state_dict().items()}
     reader.set_head(**values | {"kind": "text"})
     assert evidence_map(task.predictor(reader), path) is None
@@ -161,10 +173,11 @@ def test_mixed_up_pairs_match_less(predictor: PairPredictor, rows: pd.DataFrame)
     features, _ = task.embed(predictor.encoder, same, views=1)
     probe, _ = fit_fusion_probe(
         same.assign(split="train", label=["x", "y"] * (len(same) // 2)), features,
-        parts=predictor.encoder.parts, seed=0, fusions=[{"kind": "concatenated"}],
+        parts=predictor.encoder.parts, places=predictor.encoder.places, seed=0,
+        fusions=[{"kind": "concatenated"}],
     )  # fmt: skip
     head = FusionHead(probe.head.arrays())
-    image, text = np.split(features, [predictor.encoder.parts[0]], axis=1)
+    image, text = np.split(features[:, : predictor.encoder.dim], [predictor.encoder.parts[0]], 1)
     shuffled = np.concatenate([image, np.roll(text, 1, axis=0)], 1)
     assert head.match(features).mean() > head.match(shuffled).mean() + 0.5
     missing = np.concatenate([image, np.zeros_like(text)], 1)
@@ -177,18 +190,24 @@ def test_a_head_says_what_the_fusion_says(kind: str) -> None:
     parts = [rng.normal(size=(90, dim)) for dim in (12, 9)]
     image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in parts)
     labels = [["a", "b", "c"][int(i[0] > 0) + int(t[0] > 0)] for i, t in zip(*parts, strict=True)]
+    regions, words = rng.normal(size=(90, 4, 3)), rng.normal(size=(90, 5, 2))
+    words[::2, 3:] = 0.0  # shorter texts
+    pairs = Embedded(image, text, regions.astype(np.float32), words.astype(np.float32))
     model = fit_pairs(
-        Embedded(image, text), labels, [str(n) for n in range(90)],
+        pairs, labels, [str(n) for n in range(90)],
         fusions=[one.model_dump() for one in FUSIONS], seed=0,
     )  # fmt: skip
-    both = np.concatenate([image, text], 1)
-    both[0, :12] = both[1, 12:] = 0.0
-    logits = FusionModel(model.values(kind)).logits(both)
+    both = np.concatenate([image, text, regions.reshape(90, -1), words.reshape(90, -1)], 1)
+    both[0, :12] = both[1, 12:21] = 0.0
+    reads_places = FusionHead(model.values(kind)).reads_places
+    assert reads_places == (kind == "cross_attention")
+    logits = FusionModel(model.values(kind)).logits(both if reads_places else both[:, :21])
     found = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    wanted = model.probabilities(image, text, by=kind)
+    wanted = model.probabilities(pairs, by=kind)
     np.testing.assert_allclose(found[2:], wanted[2:], atol=1e-4)
-    np.testing.assert_allclose(found[:1], model.probabilities(None, text[:1]), atol=1e-4)
-    np.testing.assert_allclose(found[1:2], model.probabilities(image[1:2], None), atol=1e-4)
+    for row, missing in enumerate(("image", "text")):
+        alone = model.probabilities(pairs, missing=missing)
+        np.testing.assert_allclose(found[row], alone[row], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["image", "text", "concatenated"])
@@ -203,7 +222,9 @@ def test_a_head_tells_the_kind_of_answer_first_where_an_expert_does(name: str) -
     fusions = {"concatenated": Concatenated(expert(9))}
     model = PairModel(list("abcdef"), expert(5), expert(4), fusions, {}, name, {})
     logits = FusionModel(model.values()).logits(np.concatenate([image, text], 1))
-    np.testing.assert_allclose(np.exp(logits), model.probabilities(image, text), atol=1e-5)
+    np.testing.assert_allclose(
+        np.exp(logits), model.probabilities(Embedded(image, text)), atol=1e-5
+    )
 
 
 def test_gradients_reach_both_encoders_and_a_locked_one_stays(
@@ -219,6 +240,7 @@ def test_gradients_reach_both_encoders_and_a_locked_one_stays(
     whole = views.batch(np.arange(4), np.zeros(4, dtype=int))
     for locked, moving in (("", {"image", "text"}), ("image", {"text"}), ("text", {"image"})):
         own = PairEncoder(encoder.image, encoder.text, locked=locked)
+        own.reads_places = predictor.encoder.reads_places
         own.freeze_except({block.index for block in own.blocks[-2:]})
         own.train()
         own.zero_grad(set_to_none=True)

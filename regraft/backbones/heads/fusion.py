@@ -4,6 +4,8 @@
                       answer and then of the answer (`transfer.fusion.two_stages`)
     logits = joint(image, text, l_image, l_text) where both are there, else l of the one that is
 
+With cross-attention local features follow behind the embeddings (`backbones.pair_encoder`).
+
 `joint` is that of the fusion whose formula and source `regraft.transfer.fusion.<kind>` gives; here
 it is written once more, in tensors, so that gradients reach both encoders. A part of zeros is a
 missing modality.
@@ -21,9 +23,13 @@ from numpy.typing import ArrayLike
 from torch import nn
 from torch.nn import functional
 
+from regraft.backbones.heads import cross_attention
 from regraft.backbones.heads.linear import Array
 
-_LEARNED = {"image_weight", "image_bias", "text_weight", "text_bias", "weight", "bias", "numbers"}
+_LEARNED = {
+    "image_weight", "image_bias", "text_weight", "text_bias", "weight", "bias", "numbers",
+    *cross_attention.LEARNED,
+}  # fmt: skip
 _SMALLEST = 1e-12
 
 
@@ -83,11 +89,11 @@ class FusionHead(nn.Module):
         self._parts = [self.image_weight.shape[1], self.text_weight.shape[1]]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, classes) of embeddings (n, dim)."""
-        image, text = x.float().split(self._parts, 1)
+        """Logits (n, classes) of embeddings (n, dim), behind which local features may stand."""
+        image, text, local = x.float().tensor_split([self._parts[0], sum(self._parts)], 1)
         seen, read = (part.abs().amax(1, keepdim=True) > 0 for part in (image, text))
         of_image, of_text = _expert(self, image, "image_"), _expert(self, text, "text_")
-        joint = self.scale * self._joint(self, image, text, of_image, of_text)
+        joint = self.scale * self._joint(self, _Pairs(image, text, local, of_image, of_text))
         alone: torch.Tensor = torch.where(seen, of_image, of_text)
         return torch.where(seen & read, joint, alone)
 
@@ -95,6 +101,11 @@ class FusionHead(nn.Module):
     def name(self) -> str:
         """Who answers where both modalities are there: a kind of fusion, `image` or `text`."""
         return _KINDS[int(self.kind)]
+
+    @property
+    def reads_places(self) -> bool:
+        """Whether local features have to stand behind the embeddings."""
+        return self._joint is _cross_attention
 
     @property
     def aligned(self) -> bool:
@@ -122,6 +133,18 @@ class FusionHead(nn.Module):
         return np.asarray((image * text).sum(1))
 
 
+@dataclass(frozen=True)
+class _Pairs:
+    """Embeddings of images and texts (n, dim), local features (n, any length) and what the experts
+    say, (n, classes)."""
+
+    image: torch.Tensor
+    text: torch.Tensor
+    local: torch.Tensor
+    of_image: torch.Tensor
+    of_text: torch.Tensor
+
+
 def _tensor(value: Any) -> torch.Tensor:
     return torch.as_tensor(np.asarray(value), dtype=torch.float32).clone()
 
@@ -142,49 +165,60 @@ def _expert(head: Any, x: torch.Tensor, side: str = "") -> Any:
     return found
 
 
-def _image(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
-    return of_image
+def _image(head: Any, pairs: _Pairs) -> Any:
+    return pairs.of_image
 
 
-def _text(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
-    return of_text
+def _text(head: Any, pairs: _Pairs) -> Any:
+    return pairs.of_text
 
 
-def _concatenated(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
-    return _expert(head, torch.cat([image, text], 1))
+def _concatenated(head: Any, pairs: _Pairs) -> Any:
+    return _expert(head, torch.cat([pairs.image, pairs.text], 1))
 
 
-def _weighted(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
-    return _mixture(head.numbers[0], of_image, of_text)
+def _weighted(head: Any, pairs: _Pairs) -> Any:
+    return _mixture(head.numbers[0], pairs)
 
 
-def _learned(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+def _learned(head: Any, pairs: _Pairs) -> Any:
     a, b, c = head.numbers
-    return a * of_image + b * of_text + c * head.prior
+    return a * pairs.of_image + b * pairs.of_text + c * head.prior
 
 
-def _gated(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
-    sure = [torch.ones_like(of_image[:, 0])]
-    for one in (of_image, of_text):
+def _gated(head: Any, pairs: _Pairs) -> Any:
+    sure = [torch.ones_like(pairs.of_image[:, 0])]
+    for one in (pairs.of_image, pairs.of_text):
         sure += [one.amax(1), -(one.exp() * one).sum(1)]
     gate = torch.sigmoid((torch.stack(sure, 1) @ head.numbers).clamp(-30, 30))
-    return _mixture(gate[:, None], of_image, of_text)
+    return _mixture(gate[:, None], pairs)
 
 
-def _bilinear(head: Any, image: Any, text: Any, of_image: Any, of_text: Any) -> Any:
+def _bilinear(head: Any, pairs: _Pairs) -> Any:
     seen, read = (
         functional.normalize((part - mean) @ basis.T, dim=1)
         for part, mean, basis in (
-            (image, head.image_mean, head.image_basis),
-            (text, head.text_mean, head.text_basis),
+            (pairs.image, head.image_mean, head.image_basis),
+            (pairs.text, head.text_mean, head.text_basis),
         )
     )
     products = (read[:, :, None] * seen[:, None, :]).flatten(1)
-    return _expert(head, torch.cat([text, head.share * products], 1))
+    return _expert(head, torch.cat([pairs.text, head.share * products], 1))
 
 
-def _mixture(weight: Any, of_image: Any, of_text: Any) -> Any:
-    both = weight * of_image.exp() + (1 - weight) * of_text.exp()
+def _cross_attention(head: Any, pairs: _Pairs) -> Any:
+    given = dict(head.named_parameters()) | dict(head.named_buffers())
+    regions, words = cross_attention.places(given, pairs.local)
+    tokens = (
+        cross_attention.tokens(given, "image", pairs.image, regions),
+        cross_attention.tokens(given, "text", pairs.text, words),
+    )
+    found = cross_attention.attended(given, *tokens)
+    return cross_attention.answers(given, found, pairs.of_image, pairs.of_text)
+
+
+def _mixture(weight: Any, pairs: _Pairs) -> Any:
+    both = weight * pairs.of_image.exp() + (1 - weight) * pairs.of_text.exp()
     return both.clamp(min=_SMALLEST).log()
 
 
@@ -196,5 +230,6 @@ _JOINTS: dict[str, Callable[..., torch.Tensor]] = {
     "learned": _learned,
     "gated": _gated,
     "bilinear": _bilinear,
+    "cross_attention": _cross_attention,
 }
 _KINDS = list(_JOINTS)

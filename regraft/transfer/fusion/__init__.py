@@ -1,9 +1,10 @@
 """Fusion: how what an image says and what a text says become one answer.
 
-Everything works on embeddings of frozen encoders and is fitted in closed form or with a handful of
-numbers, because on a few hundred pairs larger fusions lose to the better single modality. Where a
-modality is missing the expert of the other one answers, which costs nothing in accuracy against
-training that modality alone.
+Everything works on what frozen encoders say and is fitted in closed form or with a handful of
+numbers, because on a few hundred pairs larger fusions lose to the better single modality; the
+largest, a bridge of cross-attention, learns only what both experts leave over. Where a modality is
+missing the expert of the other one answers, which costs nothing in accuracy against training that
+modality alone.
 """
 
 from __future__ import annotations
@@ -17,22 +18,27 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-KINDS = ("concatenated", "weighted", "learned", "gated", "bilinear")
+KINDS = ("concatenated", "weighted", "learned", "gated", "bilinear", "cross_attention")
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Pairs as embeddings of unit length: image (n, dim), text (n, other dim)."""
+    """Pairs as embeddings of unit length: image (n, dim), text (n, other dim). Where a fusion reads
+    them also local features: `regions` of the image (n, regions, channels) and `words` of the text
+    (n, words, hidden), of which those that are not there are zeros."""
 
     image: Floats
     text: Floats
+    regions: NDArray[np.float32] | None = None
+    words: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.image)
 
     def rows(self, chosen: NDArray[Any]) -> Embedded:
         """The pairs at these positions, or where a mask is true."""
-        return Embedded(self.image[chosen], self.text[chosen])
+        local = (side if side is None else side[chosen] for side in (self.regions, self.words))
+        return Embedded(self.image[chosen], self.text[chosen], *local)
 
 
 @dataclass(frozen=True)

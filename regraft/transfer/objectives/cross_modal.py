@@ -61,7 +61,7 @@ class Term(Objective):
             sides = (embeddings, self.vectors)
             same = step.targets.argmax(1)[:, None] == self.classes[None]
         else:
-            first, second = embeddings.split(list(self.parts), dim=1)
+            first, second, _ = embeddings.tensor_split([self.parts[0], sum(self.parts)], dim=1)
             sides = (first, second)
             text = F.normalize(second.detach(), dim=1)
             same = text @ text.T >= _SAME  # one question about many images is no negative

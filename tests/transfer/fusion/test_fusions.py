@@ -31,7 +31,12 @@ def _signs(seed: int) -> tuple[np.ndarray, np.ndarray, Embedded]:
     image[:, 0] += 2 * a - 1
     text[:, 0] += 2 * b - 1
     text[:, 1] += 1.0  # what all texts share
-    return a, b, Embedded(_unit(image), _unit(text))
+    return a, b, _placed(_unit(image), _unit(text))
+
+
+def _placed(image: np.ndarray, text: np.ndarray) -> Embedded:
+    """Pairs whose places say what the whole says."""
+    return Embedded(image, text, np.stack([image] * 3, 1), np.stack([text] * 2, 1))
 
 
 def _fitted(kind: str, pairs: Embedded, labels: np.ndarray) -> tuple[Any, np.ndarray, Opinions]:
@@ -54,7 +59,7 @@ def test_two_halves_of_the_answer_are_put_together(kind: str) -> None:
     labels = np.where(np.arange(N) % 2 == 0, a, 2 + b).astype(np.int64)
     marked = pairs.text.copy()
     marked[:, 2] += np.where(np.arange(N) % 2 == 0, 2.0, -2.0)  # the text says who is asked
-    _, held_out, opinions = _fitted(kind, Embedded(pairs.image, _unit(marked)), labels)
+    _, held_out, opinions = _fitted(kind, _placed(pairs.image, _unit(marked)), labels)
     single = max(accuracy(o, labels) for o in (opinions.image, opinions.text))
     assert np.isfinite(held_out).all()
     assert accuracy(held_out, labels) >= single - 0.02
@@ -62,12 +67,52 @@ def test_two_halves_of_the_answer_are_put_together(kind: str) -> None:
         assert accuracy(held_out, labels) > single + 0.1
 
 
-def test_only_the_bilinear_fusion_sees_what_the_text_makes_of_the_image() -> None:
+def test_products_alone_see_what_the_text_makes_of_the_image() -> None:
     a, b, pairs = _signs(2)
     labels = (a ^ b).astype(np.int64)
     found = {kind: accuracy(_fitted(kind, pairs, labels)[1], labels) for kind in KINDS}
     assert found.pop("bilinear") > 0.9
+    assert found.pop("cross_attention") > 0.8
     assert max(found.values()) < 0.65
+
+
+def _pointed_at(seed: int) -> tuple[np.ndarray, Embedded]:
+    """Four regions with a sign each, and a text whose one word says which of them is asked for:
+    the embedding of the image is the mean over regions and does not know."""
+    rng = np.random.default_rng(seed)
+    signs, asked = rng.integers(0, 2, (N, 4)), rng.integers(0, 4, N)
+    regions = rng.normal(0, 0.1, (N, 4, 12))
+    regions[:, :, 0] += 2 * signs - 1
+    regions[:, range(4), range(1, 5)] += 2.0  # where it is
+    words = rng.normal(0, 0.1, (N, 2, 8))
+    words[np.arange(N), 0, asked] += 2.0
+    words[N // 2 :, 1] = 0.0  # not there
+    pairs = Embedded(
+        _unit(regions.mean(1)), _unit(words.sum(1)),
+        regions.astype(np.float32), words.astype(np.float32),
+    )  # fmt: skip
+    return signs[np.arange(N), asked].astype(np.int64), pairs
+
+
+def test_cross_attention_looks_where_a_word_points() -> None:
+    labels, pairs = _pointed_at(4)
+    found = {kind: accuracy(_fitted(kind, pairs, labels)[1], labels) for kind in KINDS}
+    bridge = found.pop("cross_attention")
+    assert bridge > max(found.values()) + 0.05, (bridge, found)
+
+
+def test_an_empty_place_is_not_looked_at_and_its_absence_is_refused() -> None:
+    labels, pairs = _pointed_at(5)
+    fusion, _, opinions = _fitted("cross_attention", pairs, labels)
+    assert pairs.words is not None and pairs.regions is not None
+    longer = np.pad(pairs.words, ((0, 0), (0, 3), (0, 0)))
+    padded = Embedded(pairs.image, pairs.text, pairs.regions, longer)
+    np.testing.assert_allclose(
+        fusion.log_probabilities(padded, opinions), fusion.log_probabilities(pairs, opinions),
+        atol=1e-5,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="needs regions and words"):
+        fusion.log_probabilities(Embedded(pairs.image, pairs.text), opinions)
 
 
 @pytest.mark.parametrize("kind", ["weighted", "learned", "gated"])
@@ -75,7 +120,7 @@ def test_noise_gets_no_say(kind: str) -> None:
     a, _, pairs = _signs(3)
     noise = _unit(np.random.default_rng(9).normal(size=(N, 20)))
     labels = a.astype(np.int64)
-    fusion, held_out, opinions = _fitted(kind, Embedded(pairs.image, noise), labels)
+    fusion, held_out, opinions = _fitted(kind, _placed(pairs.image, noise), labels)
     assert accuracy(held_out, labels) >= accuracy(opinions.image, labels) - 0.01
     turned = Opinions(opinions.image, opinions.text[::-1])
     changed = fusion.log_probabilities(pairs, opinions).argmax(1)
