@@ -276,8 +276,11 @@ def blocks_of(model: nn.Module, layers: str) -> list[Block]:
     return [Block(i, tuple(found[i]), outputs[i]) for i in range(n_layers + 1)]
 
 
-def with_layers(encoder: TransformerEncoder, count: int) -> TransformerEncoder:
-    """A copy with `count` of the layers, evenly spaced, the last one among them.
+def with_layers(
+    encoder: TransformerEncoder, count: int, *, taps: int | None = None
+) -> TransformerEncoder:
+    """A copy with `count` of the layers, evenly spaced, the last one among them, and with as many
+    taps, or so many.
 
     Raises
     ------
@@ -285,12 +288,13 @@ def with_layers(encoder: TransformerEncoder, count: int) -> TransformerEncoder:
         More layers than there are, or fewer than the taps need.
     """
     there = len(encoder.blocks) - 1
-    if not encoder.spec.taps < count <= there:
+    taps = encoder.spec.taps if taps is None else taps
+    if not taps < count <= there:
         raise UserError(
             "the encoder cannot have so many layers",
             where="distillation.student.layers",
             got=str(count),
-            expected=f"{encoder.spec.taps + 1} to {there}",
+            expected=f"{taps + 1} to {there}",
         )
     model = copy.deepcopy(encoder.model)
     path = layer_list(model)
@@ -300,7 +304,7 @@ def with_layers(encoder: TransformerEncoder, count: int) -> TransformerEncoder:
     config = encoder.spec.config
     changed = {name: count for name in _LAYER_COUNTS if config.get(name) == there}
     return TransformerEncoder(
-        replace(encoder.spec, config=config | changed), model, encoder.tokens
+        replace(encoder.spec, config=config | changed, taps=taps), model, encoder.tokens
     ).eval()
 
 

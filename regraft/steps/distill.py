@@ -133,15 +133,19 @@ def _teach(
     student: Any, teachers: Teachers, lesson: _Lesson, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Train the student in place and return the history."""
+    from regraft.backbones.heads import FusionHead
     from regraft.training.optimisation import Optimisation
     from regraft.training.ports import Ports
     from regraft.training.progressive import fine_tune
     from regraft.training.sources import Data
     from regraft.transfer.plans import stages_of
 
-    n_views = teachers.views_of(len(lesson.taught))
+    fuses = isinstance(teachers.models[0].head, FusionHead)
+    only_head = fuses and not len(lesson.judged)  # which is fitted on pairs as they are
+    n_views = 1 if only_head else teachers.views_of(len(lesson.taught))
     answers = teachers.answers(lesson.taught, n_views, "answers")
-    _fit_head(student, teachers, lesson.taught, answers)
+    fit_head = _fit_fusion if fuses else _fit_head
+    fit_head(student, teachers, lesson.taught, answers)
     return fine_tune(
         student,
         stages_of(_plan(lesson, options["epochs"]), len(student.encoder.blocks)),
@@ -188,6 +192,31 @@ def _fit_head(student: Any, teachers: Teachers, rows: pd.DataFrame, answers: np.
     head = student_head(embeddings, probabilities, own["group"].tolist())
     head = head.scaled(teachers.temperature)  # its logits are learned from the teachers' hence
     student.set_head(head.weight, head.bias)
+    student.temperature = teachers.temperature
+
+
+def _fit_fusion(student: Any, teachers: Teachers, rows: pd.DataFrame, answers: np.ndarray) -> None:
+    """The teacher's kind of fusion on what the student sees, or one modality where that is enough.
+    Pairs without a label have the teacher's."""
+    from regraft.recipe.fusion import FUSIONS
+    from regraft.steps.probes import calibrated
+    from regraft.training.fusion_probe import fit_fusion_probe
+
+    head, encoder = teachers.models[0].head, student.encoder
+    said = np.array(student.classes)[answers[:, 0].argmax(1)]
+    labels = np.where(rows["label"].isna(), said, rows["label"])
+    encoder.reads_places = head.reads_places
+    features, _ = teachers.module.embed(encoder, rows, views=1)
+    probe, _ = fit_fusion_probe(
+        rows.assign(split="train", label=labels),
+        features,
+        parts=encoder.parts,
+        places=encoder.places,
+        fusions=[one.model_dump() for one in FUSIONS if one.kind == head.name],
+        seed=teachers.seed,
+    )
+    scaled = calibrated(probe, factor=teachers.temperature)
+    student.set_head(**scaled, abstain_below=float(head.abstain_below))
     student.temperature = teachers.temperature
 
 

@@ -51,9 +51,9 @@ def write_probes(
     how = {"seed": seed, "augmented": augmented, "kind": kind}
     further = fit_auxiliary(rows, averaged, **how)
     probe = fit_probe(rows, averaged, **how)
-    np.savez(out / "probe.npz", **_calibrated(probe))
+    np.savez(out / "probe.npz", **calibrated(probe))
     if further:
-        heads = [_calibrated(one) for one in further.values()]
+        heads = [calibrated(one) for one in further.values()]
         stacked = {part: np.concatenate([head[part] for head in heads]) for part in heads[0]}
         np.savez(out / "auxiliary.npz", **stacked)  # type: ignore[arg-type]
     card = probe.summary() | {"auxiliary": {name: one.summary() for name, one in further.items()}}
@@ -82,7 +82,7 @@ def _write_fusion(
         )
     probe, said = fit_fusion_probe(rows, averaged, parts=parts, **how)
     threshold = {"abstain_below": _threshold(probe, answer_precision)}
-    np.savez(out / "probe.npz", **_calibrated(probe) | threshold)
+    np.savez(out / "probe.npz", **calibrated(probe) | threshold)
     whose = {"ids": rows["id"].to_numpy(str), "classes": np.array(probe.classes)}
     found = {name: one.astype(np.float32) for name, one in said.items()}
     np.savez_compressed(out / ANSWERERS, **whose, **found)  # type: ignore[arg-type]
@@ -107,9 +107,10 @@ def _threshold(probe: Any, precision: float) -> float:
     return float(confidence[order][enough[-1]]) if len(enough) else 1.0
 
 
-def _calibrated(probe: Any) -> dict[str, Any]:
-    """The arrays of the head, scaled so that fine-tuning begins with calibrated logits."""
-    arrays: dict[str, Any] = probe.head.scaled(1 / _temperature(probe)).arrays()
+def calibrated(probe: Any, *, factor: float = 1.0) -> dict[str, Any]:
+    """The arrays of the head, scaled so that fine-tuning begins with logits that are calibrated at
+    the temperature `factor`."""
+    arrays: dict[str, Any] = probe.head.scaled(factor / _temperature(probe)).arrays()
     return arrays
 
 

@@ -24,6 +24,7 @@ from regraft.errors import UserError
 from regraft.progress import track
 from regraft.tasks.classifier import Classifier
 from regraft.tasks.classifier_files import load_classifier, save_classifier, with_class
+from regraft.tasks.image_classification import student_encoder as student_of_photos
 from regraft.tasks.pair_classifier import PairClassifier
 from regraft.tasks.pair_predictor import PairPredictor
 from regraft.tasks.pair_views import PairViews, read_pair
@@ -46,8 +47,8 @@ def pretrained_encoder(backbone: dict[str, Any], *, taps: int) -> PairEncoder:
 
 
 def student_encoder(teacher: PairEncoder, options: dict[str, Any]) -> PairEncoder:
-    """The teacher's image encoder, or one by name, beside some of the layers of its text encoder.
-    `options` are the recipe's student section."""
+    """The image encoder that a student of photos has, beside some of the layers of the teacher's
+    text encoder. `options` are the recipe's student section."""
     options = dict(options)
     layers, text, locked = (options.pop(name) for name in ("layers", "text", "locked"))
     if any(text.values()):
@@ -56,13 +57,10 @@ def student_encoder(teacher: PairEncoder, options: dict[str, Any]) -> PairEncode
             where="distillation.student.text",
             fix="leave it out; distillation.student.layers makes it cheaper",
         )
-    if options["name"] == "teacher":
-        image = teacher.image.blank()
-        image.load_state_dict(teacher.image.state_dict())
-    else:
-        image = Encoder(*load_pretrained(**options, taps=teacher.image.spec.taps)).eval()
-    half = max((len(teacher.text.blocks) - 1) // 2, teacher.text.spec.taps + 1)
-    return PairEncoder(image, with_layers(teacher.text, layers or half), locked=locked)
+    image = student_of_photos(teacher.image, options | {"layers": 0}).eval()
+    count = layers or max((len(teacher.text.blocks) - 1) // 2, 1)
+    taps = min(teacher.text.spec.taps, count - 1)
+    return PairEncoder(image, with_layers(teacher.text, count, taps=taps), locked=locked)
 
 
 def new_model(

@@ -27,7 +27,7 @@ from regraft.transfer.fusion import Embedded, Floats, Opinions
 from regraft.transfer.fusion.pooled import accuracy, answerable
 
 _LARGEST_BATCH, _STEPS, _SEED = 64, 16, 0
-_MOST_PLACES = 20_000  # that components are computed of
+_MOST_PLACES = 5_000  # that components are computed of
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ def _components(pairs: Embedded, rank: int) -> dict[str, torch.Tensor]:
     for side, (whole, parts) in _sides(pairs).items():
         places = parts.reshape(-1, parts.shape[-1])
         for name, x in ((side, whole), (f"{side}_part", places[np.abs(places).max(1) > 0])):
-            rows = np.unique(x, axis=0)
-            rows = rows[:: -(-len(rows) // _MOST_PLACES)].astype(np.float64)
+            rows = x[:: -(-len(x) // _MOST_PLACES)].astype(np.float64)
             mean = rows.mean(0)
             _, basis, variances = span(rows - mean)
             leading = np.zeros((rank, len(mean)))  # fewer directions than asked for: zeros
