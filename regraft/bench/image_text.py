@@ -129,8 +129,8 @@ def _answered(
     answers |= {f"{name} alone": said(name) for name in (IMAGE, TEXT)}
     answers |= {f"fusion {kind}": said(kind) for kind in models[0].fusions}
     answers[CHOSEN] = said("")
-    answers["bilinear, image missing"] = said("bilinear", missing=IMAGE)
-    answers["bilinear, text missing"] = said("bilinear", missing=TEXT)
+    for modality in (IMAGE, TEXT):
+        answers[f"{CHOSEN}, {modality} missing"] = said("", missing=modality)
     return Answered(test, truth, answers)
 
 
@@ -145,7 +145,7 @@ def _accuracies(answered: Answered) -> Iterator[dict[str, Any]]:
     for kind, rows in answered.pairs.groupby("question_type").groups.items():
         if len(rows) >= _FEWEST_IN_SLICE:
             own = answered.pairs.index.isin(rows)
-            for name in (f"{TEXT} alone", "fusion bilinear"):
+            for name in (f"{TEXT} alone", CHOSEN):
                 yield _accuracy(f"type {kind} ({len(rows)})", name, answered, own)
 
 
@@ -154,8 +154,7 @@ def _slice(name: str, answered: Answered, own: NDArray[np.bool_]) -> Iterator[di
     for who in answered.answers:
         yield _accuracy(title, who, answered, own)
     for other in (f"{TEXT} alone", f"{IMAGE} alone", "fusion concatenated", "fusion weighted"):
-        yield _difference(title, "fusion bilinear", other, answered, own)
-    yield _difference(title, CHOSEN, f"{TEXT} alone", answered, own)
+        yield _difference(title, CHOSEN, other, answered, own)
 
 
 def _accuracy(title: str, who: str, answered: Answered, own: NDArray[np.bool_]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from regraft.bench.image_text import CHOSEN
 from regraft.bench.inputs import pairs_table
 from regraft.cli.main import cli
 from regraft.data.examples.field_notes import FILE, HELD_BACK_BY, field_notes
@@ -44,13 +45,17 @@ def _rows(table: Path, out: Path) -> dict[str, dict[str, Any]]:
 def test_fusion_beats_both_modalities_where_only_both_know(table: Path, tmp_path: Path) -> None:
     rows = _rows(table, tmp_path)
     part = f"all ({2 * _PER_CLASS})"
-    fused = rows[f"{part}: fusion bilinear"]["mean"]
+    fused = rows[f"{part}: {CHOSEN}"]["mean"]
+    bridge, late = (
+        rows[f"{part}: fusion {kind}"]["mean"] for kind in ("cross_attention", "weighted")
+    )
+    assert bridge > late
     for single in ("image", "text"):
         alone = rows[f"{part}: {single} alone"]["mean"]
         other = {"image": "text", "text": "image"}[single]
         assert fused > alone + 0.1
-        assert rows[f"{part}: bilinear, {other} missing"]["mean"] == alone
-        assert rows[f"{part}: fusion bilinear - {single} alone"]["low"] > 0
+        assert rows[f"{part}: {CHOSEN}, {other} missing"]["mean"] == alone
+        assert rows[f"{part}: {CHOSEN} - {single} alone"]["low"] > 0
     assert all(row["low"] <= row["mean"] <= row["high"] for row in rows.values())
     assert (tmp_path / "data_docs" / "index.html").is_file()
 

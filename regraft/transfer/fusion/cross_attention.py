@@ -68,16 +68,15 @@ def fit(
     n_places = torch.tensor([float(parts.shape[1]) for _, parts in sides])
     base = _components(pairs, rank) | {"heads": torch.tensor(float(heads)), "places": n_places}
     lesson, truth = _lesson(base, pairs, opinions), torch.from_numpy(labels)
-    how = {"rate": rate, "weight_decay": weight_decay, "dropout": dropout}
-    shape = (rank, width)
+    shape, how = (width, rank), {"rate": rate, "weight_decay": weight_decay, "dropout": dropout}
     held_out = np.zeros((epochs, *opinions.text.shape))
     for fold in fold_numbers(folds):
         own, others = folds == fold, (folds != fold) & known
-        after = _epochs(base, lesson.rows(others), truth[others], *shape, **how)
+        after = _epochs(base, lesson.rows(others), truth[others], shape, **how)
         for number, given in zip(range(epochs), after, strict=False):
             held_out[number, own] = lesson.rows(own).answers(given).double().numpy()
     best = int(np.argmax([accuracy(one, labels) for one in held_out]))
-    after = _epochs(base, lesson.rows(known), truth[known], *shape, **how)
+    after = _epochs(base, lesson.rows(known), truth[known], shape, **how)
     return CrossAttention(next(islice(after, best, None))), held_out[best]
 
 
@@ -140,20 +139,20 @@ def _epochs(
     base: dict[str, torch.Tensor],
     lesson: _Lesson,
     truth: torch.Tensor,
-    rank: int,
-    width: int,
+    shape: tuple[int, int],
     *,
     rate: float,
     weight_decay: float,
     dropout: float,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """What is learned after each epoch, without an end."""
+    """What is learned after each epoch, without an end; `shape` is that of the projections, (width,
+    rank)."""
     random = torch.Generator().manual_seed(_SEED)
     learned = {
-        name: nn.Parameter(torch.randn(width, rank, generator=random) / rank**0.5)
+        name: nn.Parameter(torch.randn(shape, generator=random) / shape[1] ** 0.5)
         for name in bridge.ATTENTION
     }
-    learned["bridge"] = nn.Parameter(torch.zeros(lesson.of_text.shape[1], 3 * width))
+    learned["bridge"] = nn.Parameter(torch.zeros(lesson.of_text.shape[1], 3 * shape[0]))
     learned["numbers"] = nn.Parameter(torch.full((2,), 0.5))
     optimiser = torch.optim.AdamW(learned.values(), lr=rate, weight_decay=weight_decay)
     given = base | learned
