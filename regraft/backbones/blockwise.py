@@ -116,16 +116,19 @@ class BlockwiseEncoder(Blockwise):
     mixes : whether a mean of two inputs is an input, as mixup and CutMix need it.
     parts : lengths of the parts of the embedding that are made of different inputs; () where there
         is one input.
-    places : with `parts`, of each how many places it has and how many numbers say what is there.
-    reads_places : whether these local features follow behind the embedding.
+    reads_places : whether local features follow behind the embedding.
     """
 
     spec: Any
     dim: int
     mixes: bool = True
     parts: tuple[int, ...] = ()
-    places: tuple[tuple[int, int], ...] = ()
     reads_places: bool = False
+
+    @property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """With `parts`, of each how many places it has and how many numbers say what is there."""
+        return ()
 
     @property
     @abstractmethod

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from regraft.backbones.blocks import ordered_blocks
 from regraft.backbones.blockwise import BlockwiseEncoder, TrunkReached
 from regraft.backbones.loading import BackboneSpec, build
 from regraft.backbones.pooling import mean_and_covariance, power_normalise
+from regraft.errors import UserError
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -34,7 +36,6 @@ class Encoder(BlockwiseEncoder):
     Attributes
     ----------
     taps : indices of the blocks whose pooled output joins the embedding.
-    region_channels : numbers that `with_regions` has of a place.
     """
 
     def __init__(self, spec: BackboneSpec, model: nn.Module) -> None:
@@ -58,14 +59,36 @@ class Encoder(BlockwiseEncoder):
 
     def with_regions(self, x: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
         """What `forward` returns, and what the network's last map says of each of side x side equal
-        parts of the image, row by row: (n, side * side, `region_channels`)."""
+        parts of the image, row by row: (n, side * side, `region_channels`).
+
+        Raises UserError for a network whose last map has no places.
+        """
         model: Any = self.model
         with self._tapping(self.taps, self._pool) as pooled:
             last = model.forward_features(x)
+        if not isinstance(last, torch.Tensor) or last.ndim < 3:
+            raise UserError(
+                "this network does not say what is where in an image",
+                where="backbone.name",
+                got=self.spec.architecture,
+                fix="leave cross_attention out of features.fusions",
+            )
         places = self._positions(last).float().transpose(1, 2)
         grid = places.unflatten(2, (math.isqrt(places.shape[2]), -1))
         regions = nn.functional.adaptive_avg_pool2d(grid, side).flatten(2).transpose(1, 2)
         return self._combine(pooled, model.forward_head(last, pre_logits=True)), regions
+
+    @cached_property
+    def region_channels(self) -> int:
+        """Numbers that `with_regions` has of a place."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                blank = torch.zeros(1, *self.input_shape, device=self.device)
+                return self.with_regions(blank, 1)[1].shape[2]
+        finally:
+            self.train(was_training)
 
     def _final(self, x: torch.Tensor) -> torch.Tensor:
         model: Any = self.model
@@ -185,18 +208,15 @@ class Encoder(BlockwiseEncoder):
 
     @torch.inference_mode()
     def _measure_dims(self) -> int:
-        """Fill in the sizes of taps and regions and return the length of the embedding."""
+        """Fill in the sizes of the taps and return the length of the embedding."""
         size = self.spec.preprocessing.image_size
         self.eval()
 
         def sizes(output: torch.Tensor) -> tuple[int, int]:
             return self._positions(output).shape[2], self._pool(output).shape[1]
 
-        model: Any = self.model
         with self._tapping(self.taps, sizes) as found:
-            last = model.forward_features(torch.zeros(1, 3, size, size))
-        final = model.forward_head(last, pre_logits=True)
-        self.region_channels = self._positions(last).shape[2]
+            final = self._final(torch.zeros(1, 3, size, size))
         self._tap_channels = {index: channels for index, (channels, _) in found.items()}
         self.tap_dims = {index: dim for index, (_, dim) in found.items()}
         return sum(self.tap_dims.values()) + final.shape[1]

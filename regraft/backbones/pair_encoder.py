@@ -79,8 +79,11 @@ class PairEncoder(BlockwiseEncoder):
             for index, (side, block) in enumerate(_by_depth({IMAGE: image, TEXT: text}))
         ]
         self.parts = (image.dim, text.dim)
-        self.places = ((_GRID**2, image.region_channels), (_WORDS, text.hidden_size))
         self.dim = sum(self.parts)
+
+    @property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        return (_GRID**2, self.image.region_channels), (_WORDS, self.text.hidden_size)
 
     @property
     def image(self) -> Encoder:
@@ -146,7 +149,7 @@ class PairEncoder(BlockwiseEncoder):
     @property
     def _lengths(self) -> list[int]:
         """Of what is encoded of either modality."""
-        local = [n * width * self.reads_places for n, width in self.places]
+        local = [n * width for n, width in self.places] if self.reads_places else [0, 0]
         return [dim + length for dim, length in zip(self.parts, local, strict=True)]
 
     @staticmethod

@@ -79,7 +79,7 @@ def extract_features(
             seed=seed,
             out=out,
             parts=encoder.parts,
-            places=encoder.places,
+            places=encoder.places if _reads_places(encoder, features) else (),
             fusions=features["fusions"],
             answer_precision=features["answer_precision"],
         )
@@ -213,18 +213,22 @@ def _embedded(
     """As `_timed_embedding`, and the CPU seconds that went into the test rows. Their features are
     for the evaluation alone: nothing is learned from them. Local features follow the embeddings
     where a fusion that competes reads them."""
-    views, kinds = features["views"], [one["kind"] for one in features["fusions"]]
-    fused = features["head"] == "fusion" and bool(encoder.places)
-    encoder.reads_places = fused and "cross_attention" in kinds
+    encoder.reads_places = _reads_places(encoder, features)
     try:
-        return _timed_in_turn(task, encoder, rows, views)
+        return _one_after_the_other(task, encoder, rows, features["views"])
     finally:
         encoder.reads_places = False
 
 
-def _timed_in_turn(
+def _reads_places(encoder: Any, features: dict[str, Any]) -> bool:
+    kinds = [one["kind"] for one in features["fusions"]]
+    return features["head"] == "fusion" and bool(encoder.parts) and "cross_attention" in kinds
+
+
+def _one_after_the_other(
     task: str, encoder: Any, rows: pd.DataFrame, views: int
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any], float]:
+    """The rows that are learned from, and then the test rows."""
     test = (rows["split"] == "test").to_numpy()
     plain, averaged, cost = _timed_embedding(task, encoder, rows[~test], views)
     if not test.any():

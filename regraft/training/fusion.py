@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regraft.errors import UserError
 from regraft.shift.cross_validation import assign_folds
 from regraft.transfer.fusion import Embedded, Floats, Fusion, Opinions, fit_fusion
 from regraft.transfer.fusion.expert import Expert, fit_expert
-from regraft.transfer.fusion.pooled import accuracy, log_loss
+from regraft.transfer.fusion.pooled import accuracy, answerable, log_loss
 
 IMAGE, TEXT = "image", "text"
 _APART = 1000  # between the seeds of draws, so that those of neighbouring runs are not the same
@@ -82,6 +83,11 @@ def fit_pairs(
     expert tries as many settings as the fusion with the most. Answerers that are about as good
     change places from one draw of the folds to the next, so they are compared over `draws` of them;
     settings and models are those of the first.
+
+    Raises
+    ------
+    UserError
+        No label is that of two groups, so that none could be answered held out.
     """
     classes, numbers = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
     numbers, images = numbers.astype(np.int64), np.asarray(groups)
@@ -89,6 +95,12 @@ def fit_pairs(
     for draw in range(draws):
         own = seed + _APART * draw
         parts = assign_folds(np.zeros(len(numbers)), images, folds=folds, seed=own)
+        if not answerable(numbers, parts).any():
+            raise UserError(
+                "nothing tells which modality or fusion answers better",
+                got=f"{len(classes)} labels on {len(set(groups))} images, each on one image alone",
+                expected="labels that several images have",
+            )
         models.append(_fitted(pairs, numbers, parts, fusions))
     first = models[0]
     judged = {

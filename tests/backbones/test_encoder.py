@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from regraft.backbones.encoder import Encoder, load_encoder
 from regraft.backbones.loading import load_pretrained
+from regraft.errors import UserError
 
 ARCHITECTURES = ["test_efficientnet", "test_vit"]
 FAMILIES = [
@@ -47,6 +49,33 @@ def test_embeddings_have_unit_length_and_depend_on_the_image(name: str) -> None:
     assert found.shape == (2, encoder.dim)
     assert torch.allclose(found.norm(dim=1), torch.ones(2), atol=1e-5)
     assert not torch.allclose(found[0], found[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_regions_say_what_is_where(name: str) -> None:
+    encoder = encoder_of(name)
+    x = images(encoder, 1)
+    half = x.shape[2] // 2
+    other = x.clone()
+    other[:, :, half:] = torch.randn(other[:, :, half:].shape)  # the lower half
+    with torch.inference_mode():
+        embedding, regions = encoder.with_regions(x, 2)
+        _, whole = encoder.with_regions(x, 1)
+        _, changed = encoder.with_regions(other, 2)
+        torch.testing.assert_close(embedding, encoder(x))
+    assert regions.shape == (1, 4, encoder.region_channels)
+    torch.testing.assert_close(whole[:, 0], regions.mean(1), atol=0.2, rtol=0.2)
+    moved = (changed - regions).abs().mean((0, 2))
+    assert moved[2:].min() > moved[:2].max()
+
+
+def test_a_network_without_places_is_a_clear_error() -> None:
+    encoder = encoder_of("test_efficientnet")
+    model: Any = encoder.model
+    plain = model.forward_features
+    model.forward_features = lambda x: plain(x).mean((2, 3))
+    with pytest.raises(UserError, match="what is where"):
+        encoder.with_regions(images(encoder), 2)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -78,6 +78,20 @@ def test_many_texts_are_embedded_in_their_own_order(tmp_path: Path) -> None:
     assert embed_texts(encoder, []).shape == (0, 32)
 
 
+def test_words_follow_their_embedding_and_padding_says_nothing(tmp_path: Path) -> None:
+    encoder = tiny(tmp_path)
+    x = encoder.tokens.tensor(TEXTS)
+    with torch.inference_mode():
+        embedding, words = encoder.with_words(x, 30)
+        torch.testing.assert_close(embedding, encoder(x))
+        torch.testing.assert_close(encoder.with_words(x, 2)[1], words[:, :2])
+    assert words.shape == (3, 30, encoder.hidden_size)
+    n_tokens = x[:, 1].sum(1)
+    assert ((words.abs().sum(2) > 0).sum(1) == n_tokens).all()
+    together = embed_texts(encoder, TEXTS, words=30)
+    np.testing.assert_allclose(together[:, encoder.dim :], words.flatten(1), atol=1e-5)
+
+
 def test_frozen_blocks_keep_parameters_and_buffers_bit_for_bit(tmp_path: Path) -> None:
     encoder = tiny(tmp_path)
     encoder.freeze_except({3})

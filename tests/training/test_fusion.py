@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from regraft.errors import UserError
 from regraft.recipe.fusion import FUSIONS
 from regraft.training.fusion import PairModel, fit_pairs
 from regraft.transfer.fusion import KINDS, Embedded
@@ -55,3 +57,9 @@ def test_a_missing_modality_is_answered_by_the_model_of_the_other() -> None:
         alone = model.probabilities(pairs, missing=missing)
         assert np.array_equal(alone, model.probabilities(pairs, by=name))
         assert np.allclose(alone.sum(1), 1)
+
+
+def test_labels_that_one_image_has_alone_are_a_clear_error() -> None:
+    _, _, pairs = _pairs(4)
+    with pytest.raises(UserError, match="nothing tells which modality"):
+        _fit(pairs, np.arange(N) // 2)

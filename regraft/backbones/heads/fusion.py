@@ -117,8 +117,8 @@ class FusionHead(nn.Module):
         """Images and texts (n, rank) in the space of their alignment (`training.alignment`), of
         unit length, from embeddings (n, dim); NaN where a modality is missing."""
         x = torch.as_tensor(np.asarray(embeddings, dtype=np.float32)).to(self.scale.device)
-        found = []
-        for name, part in zip(("image", "text"), x.split(self._parts, 1), strict=True):
+        found, parts = [], x[:, : sum(self._parts)].split(self._parts, 1)
+        for name, part in zip(("image", "text"), parts, strict=True):
             mean, projection = (
                 getattr(self, f"match_{name}_{what}") for what in ("mean", "projection")
             )
