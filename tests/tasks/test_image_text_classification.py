@@ -184,8 +184,8 @@ def test_mixed_up_pairs_match_less(predictor: PairPredictor, rows: pd.DataFrame)
     assert np.isnan(head.match(missing)).all()
 
 
-@pytest.mark.parametrize("kind", ["image", "text", *(one.kind for one in FUSIONS)])
-def test_a_head_says_what_the_fusion_says(kind: str) -> None:
+@pytest.fixture(scope="module")
+def every_fusion() -> tuple[PairModel, Embedded]:
     rng = np.random.default_rng(0)
     parts = [rng.normal(size=(90, dim)) for dim in (12, 9)]
     image, text = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in parts)
@@ -193,11 +193,17 @@ def test_a_head_says_what_the_fusion_says(kind: str) -> None:
     regions, words = rng.normal(size=(90, 4, 3)), rng.normal(size=(90, 5, 2))
     words[::2, 3:] = 0.0  # shorter texts
     pairs = Embedded(image, text, regions.astype(np.float32), words.astype(np.float32))
-    model = fit_pairs(
-        pairs, labels, [str(n) for n in range(90)],
-        fusions=[one.model_dump() for one in FUSIONS], seed=0,
-    )  # fmt: skip
-    both = np.concatenate([image, text, regions.reshape(90, -1), words.reshape(90, -1)], 1)
+    groups, fusions = [str(n) for n in range(90)], [one.model_dump() for one in FUSIONS]
+    return fit_pairs(pairs, labels, groups, fusions=fusions, seed=0, draws=1), pairs
+
+
+@pytest.mark.parametrize("kind", ["image", "text", *(one.kind for one in FUSIONS)])
+def test_a_head_says_what_the_fusion_says(
+    kind: str, every_fusion: tuple[PairModel, Embedded]
+) -> None:
+    model, pairs = every_fusion
+    local = (np.reshape(side, (90, -1)) for side in (pairs.regions, pairs.words))
+    both = np.concatenate([pairs.image, pairs.text, *local], 1)
     both[0, :12] = both[1, 12:21] = 0.0
     reads_places = FusionHead(model.values(kind)).reads_places
     assert reads_places == (kind == "cross_attention")

@@ -28,6 +28,7 @@ def _fit(pairs: Embedded, labels: np.ndarray) -> PairModel:
     groups = [str(n // 2) for n in range(N)]
     names = [f"answer {label}" for label in labels]
     options = [one.model_dump() for one in FUSIONS]
+    options[-1] |= {"epochs": 2}  # cross-attention, which learns by steps
     return fit_pairs(pairs, names, groups, fusions=options, seed=0)
 
 
