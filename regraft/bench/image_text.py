@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regraft.bench.inputs import Backbone
 from regraft.bench.pair_retrieval import retrieval_rows
-from regraft.data.images import DEFAULT_MAX_PIXELS, open_rgb
+from regraft.data.images import DEFAULT_MAX_PIXELS
 from regraft.data.pair_quality import check_pairs
 from regraft.data.pairs import read_pairs, usable
 from regraft.evaluation.bootstrap import accuracy_interval
@@ -25,7 +25,6 @@ from regraft.recipe.fusion import FUSIONS
 from regraft.training.fusion import IMAGE, TEXT, PairModel, fit_pairs
 from regraft.transfer.fusion import Embedded
 
-_BATCH = 16
 _IMAGE_TAPS, _TEXT_TAPS = 3, 5
 _FEWEST_IN_SLICE = 20
 _YES_NO = ("yes", "no")
@@ -78,29 +77,18 @@ def measure_image_text(
 def embed_pairs(pairs: pd.DataFrame, backbone: Backbone) -> Embedded:
     """Embeddings of every pair by the vision backbone and the embedded text encoder, both frozen.
     Images are not mirrored: left and right may be what is asked."""
-    import torch
-
     from regraft.backbones.encoder import Encoder
-    from regraft.backbones.folding import folded
     from regraft.backbones.loading import load_pretrained
     from regraft.backbones.pair_encoder import PairEncoder
     from regraft.backbones.transformer_loading import load_transformer
+    from regraft.tasks.image_text_classification import embed_table
     from regraft.training.fusion_probe import embedded
 
     weights = str(backbone.weights or "")
     image = Encoder(*load_pretrained(backbone.name, weights=weights, taps=_IMAGE_TAPS)).eval()
-    encoder: Any = folded(PairEncoder(image, load_transformer(taps=_TEXT_TAPS)))
+    encoder = PairEncoder(image, load_transformer(taps=_TEXT_TAPS))
     encoder.reads_places = True
-    paths, places = np.unique(pairs["path"].to_numpy(str), return_inverse=True)
-    found = []
-    starts = range(0, len(paths), _BATCH)
-    for start in track(starts, "images", total=len(starts)):
-        images = [open_rgb(path) for path in paths[start : start + _BATCH]]
-        with torch.inference_mode():
-            found.append(encoder.of_images(encoder.image.spec.preprocessing.tensor(images)))
-    texts, which = np.unique(pairs["text"].to_numpy(str), return_inverse=True)
-    joined = encoder.joined(torch.cat(found)[places], encoder.of_texts(texts.tolist())[which])
-    return embedded(joined.numpy(), encoder.parts, encoder.places)
+    return embedded(embed_table(encoder, pairs), encoder.parts, encoder.places)
 
 
 def _fitted(train: pd.DataFrame, embedded: Embedded, seed: int) -> PairModel:

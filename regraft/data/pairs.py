@@ -185,11 +185,13 @@ def _column(raw: pd.DataFrame, names: Sequence[str], path: Path) -> str:
     for name in names:
         if name in raw.columns:
             return name
+    searched = "pairs without labels can be searched: regraft search RECIPE.yaml"
     raise UserError(
         "the table of pairs lacks a column",
         where=str(path),
         got=", ".join(map(str, raw.columns)) or "no columns",
         expected=" or ".join(names),
+        fix=searched if names == _TARGET else "",
     )
 
 

@@ -8,6 +8,8 @@ of the model and content of the table.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +22,13 @@ from regraft.data.pairs import read_pairs, usable
 from regraft.errors import UserError
 from regraft.progress import note
 from regraft.registry import store, versions
+from regraft.serving.pair_alignment import Sides, aligned_sides
 
 if TYPE_CHECKING:
-    from regraft.tasks.pair_predictor import PairPredictor
     from regraft.training.alignment import Index
 
 _IMAGE, _TEXT = 0, 1
+RECIPES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,15 @@ class Found:
     cosine: float
 
 
-def search(reference: str, query: PairFile, among: Path, *, k: int = 5) -> list[Found]:
+def search(
+    reference: str, query: PairFile, among: Path, *, k: int = 5, overrides: Sequence[str] = ()
+) -> list[Found]:
     """The `k` images that fit a text best, or texts that fit an image, the best first.
 
     Parameters
     ----------
-    reference : `NAME`, `NAME@ALIAS` or `NAME/VERSION` of a model of image-text pairs.
+    reference : `NAME`, `NAME@ALIAS` or `NAME/VERSION` of a model of image-text pairs; or the path
+        of a recipe, with `overrides`, whose encoders are aligned on its pairs (`pair_alignment`).
     query : a pair of which one modality is missing: that one is looked for.
     among : a table of pairs, or a folder with one (see `data.pairs`).
 
@@ -54,17 +60,31 @@ def search(reference: str, query: PairFile, among: Path, *, k: int = 5) -> list[
     asked, wanted = (_IMAGE, _TEXT) if query.text is None else (_TEXT, _IMAGE)
     if query.text is not None and query.image is not None:
         raise UserError("a query is an image or a text", got="both", expected="one of them")
+    home = store.home() / "search"
+    of_recipe = Path(reference).suffix in RECIPES
+    with nullcontext() if of_recipe else _registered(reference, home) as model:
+        sides, kept = model or aligned_sides(reference, overrides, home)
+        pairs = _searched(among, home)
+        index = _index(sides, pairs, wanted, kept)
+        vectors = sides([query])[asked]
+    return [Found(item, cosine) for item, cosine in index.search(vectors, k)[0]]
+
+
+@contextmanager
+def _registered(reference: str, home: Path) -> Iterator[tuple[Sides, Path]]:
+    """As `aligned_sides`, of a model in the registry."""
     found = versions.resolve(reference)
     from regraft.tasks import load_model
 
     with versions.model_folder(found.name, found.version) as folder:
         predictor: Any = load_model(folder)
         _refuse_what_cannot_search(predictor, reference)
-        pairs = _searched(among, store.home() / "search")
-        kept = store.home() / "search" / f"{found.name}-{found.version}"
-        index = _index(predictor, pairs, wanted, kept)
-        vectors = _vectors(predictor, [query], asked)
-    return [Found(item, cosine) for item, cosine in index.search(vectors, k)[0]]
+
+        def sides(values: list[PairFile]) -> tuple[Any, Any]:
+            _, rows = predictor.rows_and_embeddings([value.to_bytes() for value in values])
+            return predictor.model.head.sides(rows)  # type: ignore[no-any-return]
+
+        yield sides, home / f"{found.name}-{found.version}"
 
 
 def _refuse_what_cannot_search(predictor: Any, reference: str) -> None:
@@ -88,7 +108,7 @@ def _searched(among: Path, folder: Path) -> pd.DataFrame:
     return usable(read_pairs(among, max_pixels=DEFAULT_MAX_PIXELS, need_label=False, memory=memory))
 
 
-def _index(predictor: PairPredictor, pairs: pd.DataFrame, side: int, folder: Path) -> Index:
+def _index(sides: Sides, pairs: pd.DataFrame, side: int, folder: Path) -> Index:
     """The index of all images or all texts: the kept one, or a new one."""
     from regraft.training.alignment import Index
 
@@ -104,13 +124,6 @@ def _index(predictor: PairPredictor, pairs: pd.DataFrame, side: int, folder: Pat
         PairFile(Path(one).read_bytes(), None) if side == _IMAGE else PairFile(None, one)
         for one in named
     ]
-    index = Index(named, _vectors(predictor, asked, side))
+    index = Index(named, sides(asked)[side])
     index.save(file)
     return index
-
-
-def _vectors(predictor: PairPredictor, values: list[PairFile], side: int) -> Any:
-    """(n, rank) in the space of the alignment."""
-    _, embeddings = predictor.rows_and_embeddings([value.to_bytes() for value in values])
-    head: Any = predictor.model.head
-    return head.sides(embeddings)[side]

@@ -3,6 +3,7 @@ answers are the usual case; a caption or report with a class is the same."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -100,15 +101,33 @@ def embed(encoder: PairEncoder, rows: pd.DataFrame, *, views: int) -> tuple[np.n
     _, first, images = np.unique(
         [pair.image_digest for pair in pairs], return_index=True, return_inverse=True
     )
+    texts = [pair.text or "" for pair in pairs]
+    found = _rows(encoder, [pairs[i].image or b"" for i in first], images, texts)
+    return found, found
+
+
+@torch.inference_mode()
+def embed_table(encoder: PairEncoder, pairs: pd.DataFrame) -> np.ndarray:
+    """Embeddings (n, dim), and local features where the encoder reads them, of a table with the
+    columns `path`, of an image, and `text` (`data.pairs.read_pairs`)."""
+    encoder = cast(PairEncoder, folded(encoder))
+    paths, images = np.unique(pairs["path"].to_numpy(str), return_inverse=True)
+    return _rows(encoder, [Path(path) for path in paths], images, pairs["text"].tolist())
+
+
+def _rows(
+    encoder: PairEncoder, images: Sequence[Path | bytes], which: np.ndarray, texts: list[str]
+) -> np.ndarray:
+    """Of pairs (n,) of image number `which` and text; each goes through its network once."""
     found = []
-    starts = range(0, len(first), _BATCH)
+    starts = range(0, len(images), _BATCH)
     for start in track(starts, "features", total=len(starts)):
-        opened = [open_rgb(pairs[i].image or b"") for i in first[start : start + _BATCH]]
+        opened = [open_rgb(image) for image in images[start : start + _BATCH]]
         x = encoder.image.spec.preprocessing.tensor(opened).to(encoder.device)
         found.append(encoder.of_images(x).cpu())
-    texts, which = np.unique([pair.text or "" for pair in pairs], return_inverse=True)
-    joined = encoder.joined(torch.cat(found)[images], encoder.of_texts(texts.tolist())[which])
-    return joined.numpy(), joined.numpy()
+    said, turns = np.unique(texts, return_inverse=True)
+    joined = encoder.joined(torch.cat(found)[which], encoder.of_texts(said.tolist())[turns])
+    return np.asarray(joined.numpy())
 
 
 def training_views(

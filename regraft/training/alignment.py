@@ -99,6 +99,19 @@ def align(pairs: Embedded, groups: Sequence[str], *, rank: int = 64, seed: int =
     return _projections(pairs, rank, PENALTIES[int(np.argmax(found))])
 
 
+def recall_at(
+    alignment: Alignment, pairs: Embedded, groups: Sequence[str], k: int = 5
+) -> tuple[float, float]:
+    """How often the image of a text is among the first `k` of all images, and one of the texts of
+    an image among the first `k` of all texts. Pairs of one group have the same image."""
+    _, first, codes = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    cosines = alignment.texts(pairs.text) @ alignment.images(pairs.image[first]).T
+    images, texts = (np.argsort(-c, axis=1, kind="stable")[:, :k] for c in (cosines, cosines.T))
+    of_texts = (images == codes[:, None]).any(1)
+    of_images = (codes[texts] == np.arange(len(first))[:, None]).any(1)
+    return float(of_texts.mean()), float(of_images.mean())
+
+
 def _found(pairs: Embedded, out: np.ndarray, rank: int, penalty: float) -> float:
     alignment = _projections(pairs.rows(~out), rank, penalty)
     own = pairs.rows(out)

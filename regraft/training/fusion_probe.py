@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from regraft.backbones.heads.fusion import FusionModel
 from regraft.backbones.heads.linear import unit_rows
@@ -47,6 +48,7 @@ def fit_fusion_probe(
 
     `features` (n, sum of `parts`) belong to `rows`, with the local features of all `places` (see
     `BlockwiseEncoder`) behind them where a fusion reads these; `fusions` as in `fusion.fit_pairs`.
+    Image and text are aligned on these rows and on unlabelled ones of their domains.
     """
     train = (rows["split"] == "train").to_numpy()
     pairs = embedded(features, parts, places)
@@ -58,14 +60,24 @@ def fit_fusion_probe(
     right = held_out.argmax(1) == numbers
     low, high = wilson_interval(float(right.mean()), len(set(groups)))
     values = model.values()
-    if len(set(groups)) >= FEWEST_GROUPS:
-        aligned = align(pairs.rows(train), groups, rank=_RANK, seed=seed)
+    matched = train | _unlabelled_like(rows, own)
+    if rows.loc[matched, "group"].nunique() >= FEWEST_GROUPS:
+        known = rows.loc[matched, "group"].astype(str).tolist()
+        aligned = align(pairs.rows(matched), known, rank=_RANK, seed=seed)
         values |= {f"match_{name}": value for name, value in asdict(aligned).items()}
     head = FusionModel(values, float(right.mean()), low, high)
     probe = FusionProbe(
         head, "fusion", model.classes, held_out, numbers, model.judged, model.chosen
     )
     return probe, _said(model, pairs)
+
+
+def _unlabelled_like(rows: pd.DataFrame, train: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows have no label and come from where labelled ones do: an alignment needs none."""
+    if "domain" not in rows:
+        return np.zeros(len(rows), dtype=bool)
+    own = (rows["split"] == "unlabelled") & rows["domain"].isin(set(train["domain"]))
+    return own.to_numpy()
 
 
 def embedded(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regraft.errors import UserError
-from regraft.training.alignment import Index, align
+from regraft.training.alignment import Alignment, Index, align, recall_at
 from regraft.transfer.fusion import Embedded, Floats
 
 
@@ -58,3 +58,12 @@ def test_an_index_persists(tmp_path: Path) -> None:
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(UserError, match="too few pairs"):
         align(_pairs(40, 1), ["one"] * 20 + ["two"] * 20)
+
+
+def test_recall_counts_an_image_with_several_texts_once() -> None:
+    eye = np.eye(4)
+    alignment = Alignment(np.zeros(4), eye, np.zeros(4), eye)
+    texts = eye[[0, 0, 1, 3]]  # the last one speaks of another image
+    pairs = Embedded(eye[[0, 0, 1, 2]], texts)
+    assert recall_at(alignment, pairs, ["a", "a", "b", "c"], k=1) == (0.75, pytest.approx(2 / 3))
+    assert recall_at(alignment, pairs, ["a", "a", "b", "c"], k=4) == (1.0, 1.0)

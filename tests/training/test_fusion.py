@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from regraft.errors import UserError
 from regraft.recipe.fusion import FUSIONS
 from regraft.training.fusion import PairModel, fit_pairs
+from regraft.training.fusion_probe import fit_fusion_probe
 from regraft.transfer.fusion import KINDS, Embedded
 
 N = 240
@@ -64,3 +66,25 @@ def test_labels_that_one_image_has_alone_are_a_clear_error() -> None:
     _, _, pairs = _pairs(4)
     with pytest.raises(UserError, match="nothing tells which modality"):
         _fit(pairs, np.arange(N) // 2)
+
+
+def _match(pairs: Embedded, domain: str, rows: int = N) -> np.ndarray:
+    """The alignment of 60 labelled pairs and of others of a domain that have no label."""
+    number = np.arange(rows)
+    table = pd.DataFrame({
+        "split": np.where(number < 60, "train", "unlabelled"), "group": number.astype(str),
+        "label": np.where(number < 60, number % 2, 0).astype(str),
+        "domain": np.where(number < 60, "lab", domain),
+    })  # fmt: skip
+    features = np.concatenate([pairs.image, pairs.text], 1)[:rows]
+    probe, _ = fit_fusion_probe(
+        table, features, parts=(12, 12), fusions=[{"kind": "concatenated"}], seed=0
+    )
+    return np.asarray(probe.head.arrays()["match_image_projection"])
+
+
+def test_pairs_without_a_label_are_aligned_where_they_are_like_the_labelled_ones() -> None:
+    _, _, pairs = _pairs(6)
+    alone = _match(pairs, "lab", rows=60)
+    np.testing.assert_allclose(_match(pairs, "field"), alone)
+    assert not np.allclose(_match(pairs, "lab"), alone)
