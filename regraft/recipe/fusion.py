@@ -64,11 +64,13 @@ class CrossAttention(Options):
     width: int = Field(default=64, ge=1)
     """Numbers that are found in either direction; a multiple of `heads`."""
     heads: int = Field(default=4, ge=1)
+    """Into how many parts the numbers are divided, each of which looks for itself."""
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of what was found that is left out in a step."""
     rate: float = Field(default=1e-2, gt=0)
     """Learning rate (AdamW)."""
     weight_decay: float = Field(default=2.0, ge=0)
+    """How strongly everything that is learned is held at zero (AdamW)."""
     epochs: int = Field(default=20, ge=1)
     """The most; the one that is kept is chosen on held-out examples."""
 
