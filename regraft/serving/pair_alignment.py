@@ -27,6 +27,15 @@ Sides = Callable[[list[PairFile]], tuple[Any, Any]]
 _TASK = "image_text_classification"
 
 
+def searched_pairs(table: Path, folder: Path) -> pd.DataFrame:
+    """The usable pairs of a table; images that were looked at for an earlier search are not opened
+    while they have not changed, which `folder` remembers."""
+    memory = (
+        folder / f"images-{hashlib.sha256(str(table.resolve()).encode()).hexdigest()[:16]}.json"
+    )
+    return usable(read_pairs(table, max_pixels=DEFAULT_MAX_PIXELS, need_label=False, memory=memory))
+
+
 def aligned_sides(recipe: str, overrides: Sequence[str], home: Path) -> tuple[Sides, Path]:
     """The encoders of a recipe, aligned on the pairs of its `data.root`, and the folder below
     `home` that belongs to this alignment. It is fitted once; pairs of the split `test` are held
@@ -50,12 +59,7 @@ def aligned_sides(recipe: str, overrides: Sequence[str], home: Path) -> tuple[Si
     module = task_module(options.task)
     backbone = options.backbone.model_dump(mode="json")
     encoder: PairEncoder = module.pretrained_encoder(backbone, taps=options.features.taps)
-    memory = home / f"images-{options.name}.json"
-    pairs = usable(
-        read_pairs(
-            Path(options.data.root), max_pixels=DEFAULT_MAX_PIXELS, need_label=False, memory=memory
-        )
-    )
+    pairs = searched_pairs(Path(options.data.root), home)
     folder = home / f"{options.name}-{_digest(encoder, pairs)}"
     file = folder / "alignment.npz"
     if not file.is_file():

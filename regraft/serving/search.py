@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from regraft.data.images import DEFAULT_MAX_PIXELS
 from regraft.data.pair_files import PairFile
-from regraft.data.pairs import read_pairs, usable
 from regraft.errors import UserError
 from regraft.progress import note
 from regraft.registry import store, versions
-from regraft.serving.pair_alignment import Sides, aligned_sides
+from regraft.serving.pair_alignment import Sides, aligned_sides, searched_pairs
 
 if TYPE_CHECKING:
     from regraft.training.alignment import Index
@@ -64,7 +62,7 @@ def search(
     of_recipe = Path(reference).suffix in RECIPES
     with nullcontext() if of_recipe else _registered(reference, home) as model:
         sides, kept = model or aligned_sides(reference, overrides, home)
-        pairs = _searched(among, home)
+        pairs = searched_pairs(among, home)
         index = _index(sides, pairs, wanted, kept)
         vectors = sides([query])[asked]
     return [Found(item, cosine) for item, cosine in index.search(vectors, k)[0]]
@@ -82,7 +80,8 @@ def _registered(reference: str, home: Path) -> Iterator[tuple[Sides, Path]]:
 
         def sides(values: list[PairFile]) -> tuple[Any, Any]:
             _, rows = predictor.rows_and_embeddings([value.to_bytes() for value in values])
-            return predictor.model.head.sides(rows)  # type: ignore[no-any-return]
+            found: tuple[Any, Any] = predictor.model.head.sides(rows)
+            return found
 
         yield sides, home / f"{found.name}-{found.version}"
 
@@ -97,15 +96,6 @@ def _refuse_what_cannot_search(predictor: Any, reference: str) -> None:
         expected="a model of the task image_text_classification with the head `fusion`, trained on "
         "at least 10 images",
     )
-
-
-def _searched(among: Path, folder: Path) -> pd.DataFrame:
-    """The usable pairs of the table; images that were looked at for an earlier search are not
-    opened while they have not changed."""
-    memory = (
-        folder / f"images-{hashlib.sha256(str(among.resolve()).encode()).hexdigest()[:16]}.json"
-    )
-    return usable(read_pairs(among, max_pixels=DEFAULT_MAX_PIXELS, need_label=False, memory=memory))
 
 
 def _index(sides: Sides, pairs: pd.DataFrame, side: int, folder: Path) -> Index:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from regraft.data.files import write_arrays
 from regraft.data.manifest import read_manifest
 from regraft.recipe.backbone import BackboneOptions, FeatureOptions
 from regraft.steps.domain_pretraining import pretrain_on_domain
@@ -70,6 +71,7 @@ def extract_features(
             plain, averaged, cost, tested = _gathered(encoder, rows, parts)
         else:
             plain, averaged, cost, tested = _embedded(task, encoder, rows, features)
+        encoder.reads_places = False  # of what follows, the head alone reads them
         augmented = augmented_embeddings(task, encoder, rows, features, seed)
         reads_places = write_probes(
             rows,
@@ -85,7 +87,7 @@ def extract_features(
         )
     plain, averaged, local = plain[:, : encoder.dim], *np.split(averaged, [encoder.dim], axis=1)
     kept = {"features": plain, "averaged": averaged} | ({"local": local} if reads_places else {})
-    np.savez(out / "features.npz", ids=rows["id"].to_numpy(str), **kept)  # type: ignore[arg-type]
+    write_arrays(out / "features.npz", ids=rows["id"].to_numpy(str), **kept)
     with modelling():
         views = adaptation_views(task_module(task), encoder, rows, features, seed=seed)
     if augmented is not None and (rows["split"] == "unlabelled").any():
@@ -213,22 +215,7 @@ def _embedded(
     """As `_timed_embedding`, and the CPU seconds that went into the test rows. Their features are
     for the evaluation alone: nothing is learned from them. Local features follow the embeddings
     where a fusion that competes reads them."""
-    encoder.reads_places = _reads_places(encoder, features)
-    try:
-        return _one_after_the_other(task, encoder, rows, features["views"])
-    finally:
-        encoder.reads_places = False
-
-
-def _reads_places(encoder: Any, features: dict[str, Any]) -> bool:
-    kinds = [one["kind"] for one in features["fusions"]]
-    return features["head"] == "fusion" and bool(encoder.parts) and "cross_attention" in kinds
-
-
-def _one_after_the_other(
-    task: str, encoder: Any, rows: pd.DataFrame, views: int
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any], float]:
-    """The rows that are learned from, and then the test rows."""
+    views, encoder.reads_places = features["views"], _reads_places(encoder, features)
     test = (rows["split"] == "test").to_numpy()
     plain, averaged, cost = _timed_embedding(task, encoder, rows[~test], views)
     if not test.any():
@@ -239,6 +226,12 @@ def _one_after_the_other(
     order = np.argsort(np.concatenate([np.flatnonzero(~test), np.flatnonzero(test)]))
     joined = [np.concatenate(pair)[order] for pair in zip((plain, averaged), own[:2], strict=True)]
     return joined[0], joined[1], cost, round(seconds, 3)
+
+
+def _reads_places(encoder: Any, features: dict[str, Any]) -> bool:
+    """Whether a fusion that competes reads local features."""
+    kinds = [one["kind"] for one in features["fusions"]]
+    return features["head"] == "fusion" and bool(encoder.parts) and "cross_attention" in kinds
 
 
 def _timed_embedding(

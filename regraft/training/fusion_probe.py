@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from regraft.backbones.heads.fusion import FusionModel
 from regraft.backbones.heads.linear import unit_rows
@@ -60,7 +59,8 @@ def fit_fusion_probe(
     right = held_out.argmax(1) == numbers
     low, high = wilson_interval(float(right.mean()), len(set(groups)))
     values = model.values()
-    matched = train | _unlabelled_like(rows, own)
+    like = (rows["split"] == "unlabelled") & rows["domain"].isin(set(own["domain"]))
+    matched = train | like.to_numpy()  # an alignment needs no label
     if rows.loc[matched, "group"].nunique() >= FEWEST_GROUPS:
         known = rows.loc[matched, "group"].astype(str).tolist()
         aligned = align(pairs.rows(matched), known, rank=_RANK, seed=seed)
@@ -70,14 +70,6 @@ def fit_fusion_probe(
         head, "fusion", model.classes, held_out, numbers, model.judged, model.chosen
     )
     return probe, _said(model, pairs)
-
-
-def _unlabelled_like(rows: pd.DataFrame, train: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which rows have no label and come from where labelled ones do: an alignment needs none."""
-    if "domain" not in rows:
-        return np.zeros(len(rows), dtype=bool)
-    own = (rows["split"] == "unlabelled") & rows["domain"].isin(set(train["domain"]))
-    return own.to_numpy()
 
 
 def embedded(

@@ -19,6 +19,7 @@ from regraft.data.images import inspect_image
 from regraft.data.pair_files import PairFile
 from regraft.errors import UserError
 from regraft.serving import search as room
+from regraft.serving.pair_alignment import searched_pairs
 from regraft.serving.search import search
 from tests.backbones.texts import WORDS, tiny_folder
 from tests.data.test_pair_files import picture as pair_picture
@@ -75,7 +76,7 @@ def test_only_images_that_changed_are_opened_again(
 
     def searched() -> Any:
         opened.clear()
-        return room._searched(tmp_path, tmp_path / "kept")
+        return searched_pairs(tmp_path, tmp_path / "kept")
 
     first = searched()
     assert sorted(opened) == ["a.png", "b.png"]

@@ -62,7 +62,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
         label = "agree" if of_image == of_text else "differ"
         found.append((f"{number}", str(path), label, f"g{number}", path.stem))
     return pd.DataFrame(found, columns=["id", "path", "label", "group", "sha256"]).assign(
-        split=["test" if number % 3 == 0 else "train" for number in range(N)]
+        domain="", split=["test" if number % 3 == 0 else "train" for number in range(N)]
     )
 
 
