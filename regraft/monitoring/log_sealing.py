@@ -35,7 +35,10 @@ KEYS = ("id", "input_hash", "input_path")
 def rotate(folder: Path, held: Held) -> None:
     """Begin a new tail while the lock is held; the old one waits for being sealed."""
     tail = folder / TAIL
-    if not tail.exists() or tail.stat().st_size == 0:
+    if not tail.exists():
+        return
+    if tail.stat().st_size == 0:  # of a writer that was killed, or refused, before its first line
+        tail.unlink()
         return
     number = held.counters.next_sequence
     while (target := folder / f"tail-{number:012d}.log").exists():

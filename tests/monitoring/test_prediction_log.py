@@ -120,6 +120,19 @@ def test_a_torn_last_line_was_never_acknowledged(tmp_path: Path) -> None:
         assert read_log(tmp_path).corrupt_lines == 0
 
 
+def test_a_tail_without_a_line_does_not_outlive_the_next_writer(tmp_path: Path) -> None:
+    """A process killed between making the file and its first line leaves one."""
+    (tmp_path / "tail.log").touch()
+    with log(tmp_path):
+        pass
+    assert not list(tmp_path.glob("tail*"))
+    (tmp_path / "tail.log").touch()
+    with log(tmp_path) as writer:
+        writer.seal()  # takes the file away under a writer that has it open
+        writer.append([record(1)])
+    assert ids(tmp_path) == names(1)
+
+
 def test_any_flipped_bit_of_a_tail_costs_its_line_and_is_counted(tmp_path: Path) -> None:
     writer = log(tmp_path)
     writer.append([record(number) for number in range(5)])
