@@ -93,7 +93,8 @@ def distill(
         encoder = module.student_encoder(master.encoder, options["student"])
         student = module.new_model(encoder, master.classes, test_views=1).to(device)
         with modelling():
-            history = _teach(student, teachers, _lesson(rows, train, validation), options)
+            lesson = _lesson(rows, train, validation)
+            history = _teach(student, teachers, lesson, options, Path(features))
             save_trained(module, student, validation, history, Path(out_dir))
             teach_companions(
                 rows,
@@ -130,10 +131,11 @@ def _lesson(rows: pd.DataFrame, train: Split, validation: Split) -> _Lesson:
 
 
 def _teach(
-    student: Any, teachers: Teachers, lesson: _Lesson, options: dict[str, Any]
+    student: Any, teachers: Teachers, lesson: _Lesson, options: dict[str, Any], features: Path
 ) -> dict[str, Any]:
     """Train the student in place and return the history."""
     from regraft.backbones.heads import FusionHead
+    from regraft.steps.probes import fusion_options
     from regraft.training.optimisation import Optimisation
     from regraft.training.ports import Ports
     from regraft.training.progressive import fine_tune
@@ -144,8 +146,11 @@ def _teach(
     only_head = fuses and not len(lesson.judged)  # which is fitted on pairs as they are
     n_views = 1 if only_head else teachers.views_of(len(lesson.taught))
     answers = teachers.answers(lesson.taught, n_views, "answers")
-    fit_head = _fit_fusion if fuses else _fit_head
-    fit_head(student, teachers, lesson.taught, answers)
+    if fuses:
+        fusions = fusion_options(features, teachers.models[0].head.name)
+        _fit_fusion(student, teachers, lesson.taught, answers, fusions)
+    else:
+        _fit_head(student, teachers, lesson.taught, answers)
     return fine_tune(
         student,
         stages_of(_plan(lesson, options["epochs"]), len(student.encoder.blocks)),
@@ -195,10 +200,15 @@ def _fit_head(student: Any, teachers: Teachers, rows: pd.DataFrame, answers: np.
     student.temperature = teachers.temperature
 
 
-def _fit_fusion(student: Any, teachers: Teachers, rows: pd.DataFrame, answers: np.ndarray) -> None:
-    """The teacher's kind of fusion on what the student sees, or one modality where that is enough.
-    Pairs without a label have the teacher's."""
-    from regraft.recipe.fusion import FUSIONS
+def _fit_fusion(
+    student: Any,
+    teachers: Teachers,
+    rows: pd.DataFrame,
+    answers: np.ndarray,
+    fusions: list[dict[str, Any]],
+) -> None:
+    """The teacher's fusion on what the student sees, or one modality where that is enough. Pairs
+    without a label have the teacher's."""
     from regraft.steps.probes import calibrated
     from regraft.training.fusion_probe import fit_fusion_probe
 
@@ -212,7 +222,7 @@ def _fit_fusion(student: Any, teachers: Teachers, rows: pd.DataFrame, answers: n
         features,
         parts=encoder.parts,
         places=encoder.places,
-        fusions=[one.model_dump() for one in FUSIONS if one.kind == head.name],
+        fusions=fusions,
         seed=teachers.seed,
     )
     scaled = calibrated(probe, factor=teachers.temperature)

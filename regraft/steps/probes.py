@@ -86,10 +86,17 @@ def _write_fusion(
     whose = {"ids": rows["id"].to_numpy(str), "classes": np.array(probe.classes)}
     found = {name: one.astype(np.float32) for name, one in said.items()}
     np.savez_compressed(out / ANSWERERS, **whose, **found)  # type: ignore[arg-type]
-    card = probe.summary() | {"auxiliary": {}}
+    card = probe.summary() | {"auxiliary": {}, "fusions": how["fusions"]}
     (out / "probe.json").write_text(json.dumps(card, indent=2), encoding="utf-8")
     note(f"chosen on held-out pairs: {probe.chosen}")
     return FusionHead(probe.head.arrays()).reads_places
+
+
+def fusion_options(features: Path, kind: str) -> list[dict[str, Any]]:
+    """The recipe's options of this kind of fusion, from what `write_probes` wrote into `features`;
+    none where one modality answers."""
+    card = json.loads((features / "probe.json").read_text(encoding="utf-8"))
+    return [one for one in card["fusions"] if one["kind"] == kind]
 
 
 def _threshold(probe: Any, precision: float) -> float:

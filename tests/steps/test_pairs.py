@@ -52,7 +52,14 @@ class Chain:
         return rows[rows["split"] == "test"].reset_index(drop=True)
 
 
-@pytest.fixture(scope="module", params=["bilinear", "cross_attention"])
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bilinear": {"image_rank": 8},
+    "cross_attention": {"width": 48},
+}
+"""What these recipes want of a fusion that is not its default."""
+
+
+@pytest.fixture(scope="module", params=list(OPTIONS))
 def chain(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Chain]:
@@ -60,8 +67,9 @@ def chain(
     root = tmp_path_factory.mktemp(f"pairs-{request.param}")
     write_manifest(pd.DataFrame(_pairs(root / "store")), root / "manifest.parquet")
     text = {"name": str(tiny_folder(root / "text")), "taps": 2}
+    fusion = {"kind": request.param, **OPTIONS[request.param]}
     made = Chain(
-        root, request.param, FEATURES | {"fusions": [{"kind": request.param}]},
+        root, request.param, FEATURES | {"fusions": [fusion]},
         {"name": "starter", "image_size": 64, "text": text},
     )  # fmt: skip
     shared = {**TASK, "manifest": made.manifest, "seed": 0, "features": root / "features"}
@@ -129,6 +137,12 @@ def test_a_student_fuses_as_its_teacher_does_with_less(chain: Chain) -> None:
     assert len(student.encoder.text.blocks) < len(teacher.encoder.text.blocks)
     assert float(student.head.abstain_below) == float(teacher.head.abstain_below)
     assert _right(chain, chain.answers("student")) > 0.9
+    for head in (student.head, teacher.head):  # what the recipe says of the fusion holds for both
+        values = head.state_dict()
+        if chain.kind == "bilinear":
+            assert len(values["image_basis"]) == 8
+        else:
+            assert values["bridge"].shape[1] == 3 * 48
 
 
 def test_shards_hold_what_the_fusion_reads(chain: Chain, tmp_path: Path) -> None:
