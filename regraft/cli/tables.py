@@ -36,7 +36,7 @@ def run_table(summary: dict[str, Any]) -> str:
     lines += [
         f"decision: {decision['outcome']} - {decision['reason']}",
         f"* registered as {summary['recipe']} version {decision['candidate_version']}; "
-        f"the champion is version {decision['champion_after']}",
+        + _champion(decision),
         f"cost: {summary['seconds']:.0f} s, {summary['cpu_seconds']:.0f} CPU seconds",
         f"report: {summary['reports']['evaluation']}",
     ]
@@ -86,8 +86,7 @@ def added_class_table(found: dict[str, Any]) -> str:
             f"{old['count']} test photos, a loss of {old['drop_pp']:.1f} points "
             f"[{low:.1f}, {high:.1f}]",
             f"decision: {decision['outcome']} - {decision['reason']}",
-            f"registered as version {decision['candidate_version']}; "
-            f"the champion is version {decision['champion_after']}",
+            f"registered as version {decision['candidate_version']}; {_champion(decision)}",
         ]
     )
 
@@ -201,3 +200,8 @@ def _share(value: dict[str, Any]) -> str:
 
 def _windows(delay: float | None) -> str:
     return "-" if delay is None else format(delay, "g")
+
+
+def _champion(decision: dict[str, Any]) -> str:
+    version = decision["champion_after"]
+    return f"the champion is version {version}" if version else "there is no champion"

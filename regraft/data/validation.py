@@ -233,7 +233,8 @@ def validate(
 
     Raises UserError (after writing the quarantine tables) when a class has fewer than
     `min_per_class` usable examples or fewer than two independent ones (unless `rare_classes` is
-    `keep`), or when fewer than two classes are left; one message names all of them.
+    `keep`), or when fewer than two classes or no test example are left; one message names all of
+    them.
     """
     out_dir = _writable(Path(out_dir))
     listing = list_(
@@ -276,6 +277,7 @@ def validate(
         seed=seed,
         unlabelled_rest=unlabelled_rest,
     )
+    verdict.refuse_without_test(manifest)
     write_manifest(manifest, out_dir / "manifest.parquet")
     counts = verdict.usable_counts(usable, learned)
     quality = _measured(table, usable, manifest, counts)

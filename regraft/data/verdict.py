@@ -56,8 +56,8 @@ def refuse_if_too_few(
     """Raise one UserError that lists every class with too few usable examples.
 
     `table` is every inspected example, `usable` those without a reason, with their `group`;
-    `min_per_class` 0 takes classes of any size. Also refused: fewer than two classes, and a target
-    domain without a usable example.
+    `min_per_class` 0 takes classes of any size. Also refused: fewer than two classes that have an
+    example, and a target domain without a usable one.
     """
     short = []
     for name, home in learned.items() if min_per_class else ():
@@ -75,6 +75,15 @@ def refuse_if_too_few(
             got=", ".join(learned) or "no classes",
             expected="at least two class folders",
         )
+    left = [name for name, home in learned.items() if len(_of(usable, name, home))]
+    if len(left) < _FEWEST_CLASSES:
+        raise UserError(
+            "fewer than two classes have a usable example",
+            where=str(quarantine),
+            got=f"{', '.join(left) or 'none'}; of {len(table)} examples {_reasons(table)}",
+            expected="usable examples of at least two classes",
+            fix="mend the quarantined files (each is listed with its reason in the table above)",
+        )
     if target_domain and not (usable["domain"] == target_domain).any():
         raise UserError(
             f"the target domain '{target_domain}' has no usable example of a known class",
@@ -82,6 +91,21 @@ def refuse_if_too_few(
             expected=f"examples of {', '.join(learned)}",
             fix="add some, or leave data.target_domain empty",
         )
+
+
+def refuse_without_test(manifest: pd.DataFrame) -> None:
+    """Raise UserError where the splits leave nothing to evaluate a model on."""
+    if (manifest["split"] == "test").any():
+        return
+    pinned = PINNED in manifest and (manifest[PINNED].fillna("") != "").any()
+    raise UserError(
+        "no example is left for a test",
+        where="column split" if pinned else "data.root",
+        got=f"{len(manifest)} usable examples in {manifest['group'].nunique()} independent groups"
+        + (", none of them pinned to test" if pinned else ""),
+        expected="a class of at least two groups (images, people) that are not alike",
+        fix="add examples" + (", or pin some to test" if pinned else ""),
+    )
 
 
 def warnings(
@@ -165,7 +189,11 @@ def _shortfall(usable: int, groups: int, needed: int) -> str:
 
 
 def _lost(table: pd.DataFrame, name: str, home: str) -> str:
-    reasons = Counter(r for r in _of(table, name, home)["reason"] if r)
+    return _reasons(_of(table, name, home))
+
+
+def _reasons(table: pd.DataFrame) -> str:
+    reasons = Counter(r for r in table["reason"] if r)
     if not reasons:
         return "0 quarantined"
     listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))

@@ -47,6 +47,13 @@ def test_decision_report_and_retention_are_told() -> None:
         assert part in text
 
 
+def test_no_champion_is_told_as_such() -> None:
+    held = {"outcome": "held", "reason": "...", "candidate_version": "1", "champion_after": None}
+    table = run_table(summary(decision=held))
+    assert "version 1; there is no champion" in table
+    assert "None" not in table
+
+
 def test_what_a_students_search_keeps_is_told_where_it_has_one() -> None:
     assert "search" not in run_table(summary())
     changed = summary()

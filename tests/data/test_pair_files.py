@@ -171,6 +171,30 @@ def test_rare_answers_are_refused_unless_they_are_to_be_kept(tmp_path: Path) -> 
     assert (manifest["label"] == "a yak").sum() == 1
 
 
+@pytest.mark.parametrize("readable", [[], [0]])
+def test_kept_answers_of_any_size_need_two_that_can_be_read(
+    readable: list[int], tmp_path: Path
+) -> None:
+    root = table(tmp_path / "data", [row(k, f"Is it {k}?", "no" if k else "yes") for k in range(4)])
+    for number in set(range(4)) - set(readable):
+        (root / "images" / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="fewer than two classes have a usable ex") as caught:
+        validated(root, tmp_path / "out")
+    assert f"{4 - len(readable)} quarantined" in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", [
+    [row(0, f"Is it {k}?", "no" if k % 2 else "yes") for k in range(6)],
+    [row(k, f"Is it {k}?", "no" if k % 2 else "yes", split="train") for k in range(6)],
+])  # fmt: skip
+def test_pairs_of_one_image_or_all_pinned_to_train_leave_no_test(
+    rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="no example is left for a test") as caught:
+        validated(table(tmp_path / "data", rows), tmp_path / "out")
+    assert ("pinned" in str(caught.value)) == ("split" in rows[0])
+
+
 def test_a_table_of_files_of_pairs_keeps_the_images_together(tmp_path: Path) -> None:
     pairs = [PairFile(picture(seed), f"{word} one?") for seed in range(3) for word in "ab"]
     paths = [stored_pair(pair, tmp_path / "pairs") for pair in pairs]

@@ -47,6 +47,7 @@ def fit_on_opinions(
 
 def answerable(labels: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which pairs (n,) have a label that a pair of another fold has too."""
-    table = np.zeros((int(labels.max()) + 1, int(folds.max()) + 1), dtype=bool)
-    table[labels, folds] = True
+    _, columns = np.unique(folds, return_inverse=True)  # what is never held out is one more fold
+    table = np.zeros((int(labels.max()) + 1, int(columns.max()) + 1), dtype=bool)
+    table[labels, columns] = True
     return np.asarray(table.sum(1)[labels] > 1)
