@@ -233,7 +233,7 @@ def validate(
 
     Raises UserError (after writing the quarantine tables) when a class has fewer than
     `min_per_class` usable examples or fewer than two independent ones (unless `rare_classes` is
-    `keep`), or when fewer than two classes or no test example are left; one message names all of
+    `keep`), or when fewer than two classes, or test examples, are left; one message names all of
     them.
     """
     out_dir = _writable(Path(out_dir))

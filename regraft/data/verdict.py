@@ -16,6 +16,7 @@ from regraft.errors import UserError
 UNLABELLED = "(unlabelled)"
 _FEWEST_CLASSES = 2
 _FEWEST_GROUPS = 2  # one for training, one for the test
+_FEWEST_TEST_GROUPS = 2
 
 
 def keep_classes(
@@ -94,16 +95,19 @@ def refuse_if_too_few(
 
 
 def refuse_without_test(manifest: pd.DataFrame) -> None:
-    """Raise UserError where the splits leave nothing to evaluate a model on."""
-    if (manifest["split"] == "test").any():
+    """Raise UserError where the splits leave too little to compare models on: on one group any
+    difference would be certain."""
+    left = manifest[manifest["split"] == "test"]["group"].nunique()
+    if left >= _FEWEST_TEST_GROUPS:
         return
     pinned = PINNED in manifest and (manifest[PINNED].fillna("") != "").any()
     raise UserError(
-        "no example is left for a test",
+        "too few examples are left for a test",
         where="column split" if pinned else "data.root",
-        got=f"{len(manifest)} usable examples in {manifest['group'].nunique()} independent groups"
-        + (", none of them pinned to test" if pinned else ""),
-        expected="a class of at least two groups (images, people) that are not alike",
+        got=f"{left} independent ones of {manifest['group'].nunique()}"
+        + (", some rows are pinned" if pinned else ""),
+        expected=f"at least {_FEWEST_TEST_GROUPS}; what is alike or of one group (image, person) "
+        "counts once, and is never on two sides",
         fix="add examples" + (", or pin some to test" if pinned else ""),
     )
 

@@ -146,8 +146,8 @@ def test_what_is_wrong_with_a_row_is_its_reason(tmp_path: Path) -> None:
 
 
 def test_an_image_pinned_to_both_sides_does_not_train(tmp_path: Path) -> None:
-    rows = [dict(one, split="train") for one in GOOD[:-2]]
-    rows += [dict(GOOD[-2], split="test"), dict(GOOD[-1], split="train")]
+    rows = [dict(one, split="train") for one in GOOD[:-4]]
+    rows += [dict(one, split="test") for one in GOOD[-4:-1]] + [dict(GOOD[-1], split="train")]
     manifest, quality = validated(table(tmp_path / "data", rows), tmp_path / "out")
     assert manifest.set_index("id")["split"].iloc[-2:].tolist() == ["test", "unused"]
     assert any("pinned to train" in warning for warning in quality["warnings"])
@@ -185,12 +185,13 @@ def test_kept_answers_of_any_size_need_two_that_can_be_read(
 
 @pytest.mark.parametrize("rows", [
     [row(0, f"Is it {k}?", "no" if k % 2 else "yes") for k in range(6)],
+    [row(k % 3, f"Is it {k}?", "no" if k % 2 else "yes") for k in range(9)],
     [row(k, f"Is it {k}?", "no" if k % 2 else "yes", split="train") for k in range(6)],
 ])  # fmt: skip
-def test_pairs_of_one_image_or_all_pinned_to_train_leave_no_test(
+def test_pairs_of_few_images_or_all_pinned_to_train_leave_no_test(
     rows: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="no example is left for a test") as caught:
+    with pytest.raises(UserError, match="too few examples are left for a test") as caught:
         validated(table(tmp_path / "data", rows), tmp_path / "out")
     assert ("pinned" in str(caught.value)) == ("split" in rows[0])
 

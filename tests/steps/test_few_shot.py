@@ -26,12 +26,13 @@ STEP = {"task": "question_answering", "seed": 0}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six labelled questions per intent, one each that tests, and their features."""
+    """Six labelled questions per intent, two each that test, and their features."""
     root = tmp_path_factory.mktemp("few")
     lines = [
         json.dumps({"question": form.format(topic), "topic": topic, "intent": intent,
                     "split": "train" if topic in TOPICS else "test"})
-        for topic in [*TOPICS, "thirst"] for form, intent in zip(FORMS, INTENTS, strict=True)
+        for topic in [*TOPICS, "thirst", "sleep"]
+        for form, intent in zip(FORMS, INTENTS, strict=True)
     ]  # fmt: skip
     (root / "q.jsonl").write_text("\n".join(lines), encoding="utf-8")
     recipe = recipe_of(root)
