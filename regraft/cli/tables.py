@@ -11,15 +11,17 @@ def run_table(summary: dict[str, Any]) -> str:
     rows = [(who, metrics[who]) for who in ("teacher", "student") if who in metrics]
     rows += list(metrics["baselines"].items())
     splits = [name for name in metrics["teacher"] if "accuracy" in _dict(metrics["teacher"][name])]
+    width = max(10, *(len(who) for who, _ in rows))
     lines = [
         "",
-        f"{'model':<10} {'split':<22} {'n':>5} {'accuracy (95 %)':<22} "
-        f"{'macro-F1':>8} {'ECE':>6} {'img/s':>7}",
+        f"{'model':<{width}} {'split':<22} {'n':>5} {'accuracy (95 %)':<22} "
+        f"{'macro-F1':>8} {'ECE':>6} {'per s':>7}",
     ]
     for who, figures in rows:
         of_slices = who == summary["served"]
+        shown = f"{who + ('*' if of_slices else ''):<{width}}"
         for split in (s for s in splits if s in figures and (of_slices or ": " not in s)):
-            lines.append(_line(who + ("*" if who == summary["served"] else ""), split, figures))
+            lines.append(_line(shown, split, figures))
     student = metrics.get("student", {})
     if student.get("retention"):
         lines.append(
@@ -157,8 +159,8 @@ def _line(who: str, split: str, figures: dict[str, Any]) -> str:
     interval = f"{found['accuracy']:6.1%} [{low:.1%}, {high:.1%}]"
     speed = figures.get("cost", {}).get("throughput_per_second")
     return (
-        f"{who:<10} {split:<22} {found['count']:>5} {interval:<22} {found['macro_f1']:>8.3f} "
-        f"{found['ece']:>6.3f} {speed if speed else '':>7}"
+        f"{who} {split:<22} {found['count']:>5} {interval:<22} {found['macro_f1']:>8.3f} "
+        f"{found['ece']:>6.3f} {f'{speed:.1f}' if speed else '':>7}"
     )
 
 

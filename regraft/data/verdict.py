@@ -17,6 +17,7 @@ UNLABELLED = "(unlabelled)"
 _FEWEST_CLASSES = 2
 _FEWEST_GROUPS = 2  # one for training, one for the test
 _FEWEST_TEST_GROUPS = 2
+_ALIKE = "all of them near-duplicates or of one group, so none is left for a test"
 
 
 def keep_classes(
@@ -188,7 +189,7 @@ def _shortfall(usable: int, groups: int, needed: int) -> str:
     if usable < needed:
         return f"{needed} needed"
     if groups < _FEWEST_GROUPS:
-        return "all of them near-duplicates or of one group, so none is left for a test"
+        return _ALIKE
     return ""
 
 
@@ -207,6 +208,8 @@ def _reasons(table: pd.DataFrame) -> str:
 def _too_few(short: list[tuple[str, str]], learned: dict[str, str], quarantine: Path) -> UserError:
     names = {name for name, _ in short}
     good = [name for name in learned if name not in names]
+    alike = any(_ALIKE in line for _, line in short)
+    apart = ", lower data.near_duplicate_distance where they are different things" if alike else ""
     without = f" or leave these classes out with data.classes=[{','.join(good)}]"
     return UserError(
         f"too few usable examples in {len(short)} of {len(learned)} classes",
@@ -214,7 +217,7 @@ def _too_few(short: list[tuple[str, str]], learned: dict[str, str], quarantine: 
         got="\n            ".join(line for _, line in short),
         expected="enough examples of every class to train and to test",
         fix="add examples, mend the quarantined files (each is listed with its reason in the "
-        f"table above), lower data.min_images_per_class{without if len(good) > 1 else ''}",
+        f"table above), lower data.min_images_per_class{apart}{without if len(good) > 1 else ''}",
     )
 
 

@@ -47,6 +47,14 @@ def test_decision_report_and_retention_are_told() -> None:
         assert part in text
 
 
+def test_columns_are_aligned_whatever_the_names() -> None:
+    found = summary()
+    long = {"fusion cross_attention": {"test": figures(0.7)}}
+    found["metrics"]["baselines"] |= long
+    lines = [line for line in run_table(found).splitlines() if " test " in line]
+    assert len({line.index(" test ") for line in lines}) == 1
+
+
 def test_no_champion_is_told_as_such() -> None:
     held = {"outcome": "held", "reason": "...", "candidate_version": "1", "champion_after": None}
     table = run_table(summary(decision=held))

@@ -136,8 +136,9 @@ def test_a_class_of_near_duplicates_cannot_be_tested(
     root = photo_folder({"a": 6, "b": 0})
     for side in range(60, 120, 10):
         photo(77).resize((side, side)).save(root / f"b/{side}.png")
-    with pytest.raises(UserError, match="none is left for a test"):
+    with pytest.raises(UserError, match="none is left for a test") as caught:
         validated(root, tmp_path / "out")
+    assert "lower data.near_duplicate_distance" in str(caught.value)
 
 
 def test_all_folders_empty(tmp_path: Path, photo_folder: PhotoFolder, quick: None) -> None:
