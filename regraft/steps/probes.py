@@ -81,7 +81,7 @@ def _write_fusion(
             expected="a task whose examples are pairs, without data.auxiliary_labels",
         )
     probe, said = fit_fusion_probe(rows, averaged, parts=parts, **how)
-    threshold = {"abstain_below": _threshold(probe, answer_precision)}
+    threshold = {"abstain_below": abstention_threshold(probe, answer_precision)}
     np.savez(out / "probe.npz", **calibrated(probe) | threshold)
     whose = {"ids": rows["id"].to_numpy(str), "classes": np.array(probe.classes)}
     found = {name: one.astype(np.float32) for name, one in said.items()}
@@ -99,9 +99,9 @@ def fusion_options(features: Path, kind: str) -> list[dict[str, Any]]:
     return [one for one in card["fusions"] if one["kind"] == kind]
 
 
-def _threshold(probe: Any, precision: float) -> float:
+def abstention_threshold(probe: Any, precision: float) -> float:
     """The confidence down to which answers to held-out pairs are right in this share; 1 where they
-    never are, 0 where nothing is asked for."""
+    never are, 0 where all of them together are, or where nothing is asked for."""
     from scipy.special import softmax
 
     if not precision:
@@ -110,6 +110,8 @@ def _threshold(probe: Any, precision: float) -> float:
     right, confidence = answers.argmax(1) == probe.held_out_labels, answers.max(1)
     order = np.argsort(-confidence, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    if len(shares) and shares[-1] >= precision:  # the least sure of them is no limit
+        return 0.0
     enough = np.flatnonzero(shares >= precision)
     return float(confidence[order][enough[-1]]) if len(enough) else 1.0
 
