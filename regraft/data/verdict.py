@@ -140,7 +140,7 @@ def warnings(
             f"no validation split (a class has fewer than {VALIDATION_FROM_IMAGES} labelled "
             "examples): choices are made by cross-validation"
         )
-    found += _lost_pins(manifest)
+    found += _lost_pins(manifest) + _without_motion(manifest)
     other = manifest["quality_flags"].str.contains("near_duplicate_other_label").sum()
     if other:
         found.append(f"{other} near-duplicates have another label than their twin")
@@ -159,6 +159,17 @@ def _lost_pins(manifest: pd.DataFrame) -> list[str]:
         "example and are not used"
         for name, rows in moved.groupby(PINNED)
     ]
+
+
+def _without_motion(manifest: pd.DataFrame) -> list[str]:
+    """Words that are recognised and cannot be signed, where others can."""
+    if "motion" not in manifest:
+        return []
+    paired = manifest["motion"].fillna("") != ""
+    words = sorted(set(manifest["label"].dropna()) - set(manifest["label"][paired].dropna()))
+    if not paired.any() or not words:
+        return []
+    return [f"no motion for {', '.join(words)}: recognised, never signed"]
 
 
 def imbalance(counts: pd.Series) -> float:

@@ -13,6 +13,7 @@ import soundfile
 
 from regraft.data.audio import inspect_audio
 from regraft.data.validation import validate
+from regraft.data.verdict import warnings
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,18 @@ def test_no_speaker_is_on_two_sides(found: tuple[dict[str, Any], pd.DataFrame]) 
     assert {"train", "test"} <= set(manifest["split"])
     sides = [check for check in quality["expectations"] if check["column"] == "sides"]
     assert sides and all(check["success"] for check in sides)
+
+
+@pytest.mark.parametrize(
+    ("motions", "said"),
+    [({"no": "no.npz"}, True), ({"no": "no.npz", "yes": "yes.npz"}, False), ({}, False)],
+)
+def test_a_word_that_alone_has_no_motion_is_told(
+    motions: dict[str, str], said: bool, found: tuple[dict[str, Any], pd.DataFrame]
+) -> None:
+    manifest = found[1].assign(motion=found[1]["label"].map(motions).fillna(""))
+    told = warnings(
+        manifest, manifest, manifest["label"].value_counts(),
+        left_out=[], images_per_class=0, max_imbalance=10, near_duplicates=0,
+    )  # fmt: skip
+    assert ("no motion for yes: recognised, never signed" in told) == said
