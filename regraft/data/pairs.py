@@ -1,7 +1,8 @@
 """Image-text pairs: a table with a file name, a text and a target becomes one listing.
 
 The layout is that of Hugging Face's `imagefolder`: `metadata.jsonl` or `metadata.csv` beside the
-images, one row per pair; several rows may share an image. Nothing is dropped silently: a row that
+images, or in each of the folders train, validation and test; one row per pair, and several rows may
+share an image. Nothing is dropped silently: a row that
 cannot be used keeps its place, with the `reason` filled in.
 """
 
@@ -18,6 +19,7 @@ import pandas as pd
 from regraft.data.images import inspect_image
 from regraft.data.looked_at import remembering
 from regraft.data.pair_files import PairFile, parsed, stored_pair
+from regraft.data.pins import split_folders
 from regraft.data.readers import existing_root, restricted
 from regraft.data.rejection import RejectedError
 from regraft.data.tables import TABLE_SUFFIXES, file_problem, listing_of, raw_table, row_ids
@@ -51,8 +53,7 @@ def list_pairs(
     A table with the column `path` and no text instead names such files. Raises UserError: no table,
     no column for image, text or target, and as `readers.list_examples`.
     """
-    path = _table(existing_root(Path(root)))
-    raw = raw_table(path)
+    raw, path = _table(existing_root(Path(root)))
     domains = [domain for domain in (source_domain, target_domain) if domain]
     if "path" in raw and not any(name in raw for name in _TEXT):
         listing = listing_of(raw, path, domains=domains, auxiliary_labels=auxiliary_labels)
@@ -133,8 +134,7 @@ def read_pairs(
     Raises UserError: no table, no column for image, text or target, an unknown split, no pair that
     can be used.
     """
-    path = _table(Path(root))
-    raw = raw_table(path)
+    raw, path = _table(Path(root))
     if not need_label and not set(_TARGET) & set(raw.columns):
         raw = raw.assign(label="")
     image, text, target = (_column(raw, names, path) for names in (_IMAGE, _TEXT, _TARGET))
@@ -168,17 +168,36 @@ def usable(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs[pairs["reason"] == ""].drop(columns="reason").reset_index(drop=True)
 
 
-def _table(root: Path) -> Path:
+def _table(root: Path) -> tuple[pd.DataFrame, Path]:
+    """The cells, and the path, of a table, of the metadata file in a folder, or of those in its
+    split folders together: there images get the folder before their name, and rows its split."""
     if root.is_file() and root.suffix.lower() in TABLE_SUFFIXES:
-        return root.resolve()
-    for name in METADATA:
-        if (root / name).is_file():
-            return (root / name).resolve()
-    raise UserError(
-        "there is no table of image-text pairs",
-        where=str(root),
-        expected=f"a folder with {' or '.join(METADATA)}, or such a table itself",
-    )
+        return raw_table(root.resolve()), root.resolve()
+    own = _metadata(root)
+    if own:
+        return raw_table(own.resolve()), own.resolve()
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+    splits = split_folders(folders)
+    without = [folder.name for folder in splits if not _metadata(folder)]
+    if without or not splits:
+        raise UserError(
+            "there is no table of image-text pairs",
+            where=str(root),
+            got=f"folders without one: {', '.join(without)}" if without else "",
+            expected=f"a folder with {' or '.join(METADATA)}, or folders train and test with one "
+            "each, or such a table itself",
+        )
+    parts = []
+    for folder, split in splits.items():
+        part = raw_table(folder / str(_metadata(folder)))
+        image = _column(part, _IMAGE, folder)
+        names = [f"{folder.name}/{name}" if name else "" for name in _cells(part[image])]
+        parts.append(part.assign(**{image: names, "split": split}))
+    return pd.concat(parts, ignore_index=True), root.resolve() / METADATA[0]
+
+
+def _metadata(folder: Path) -> Path | None:
+    return next((folder / name for name in METADATA if (folder / name).is_file()), None)
 
 
 def _column(raw: pd.DataFrame, names: Sequence[str], path: Path) -> str:

@@ -1,4 +1,5 @@
-"""Splits that a table decides: what a row is pinned to, and what follows for its near-duplicates.
+"""Splits that a table, or the folder a file lies in, decides: what a row is pinned to, and what
+follows for its near-duplicates.
 
 A frozen test set stays a test set when data are added: whatever shows the same scene as a pinned
 test example is kept out of training, wherever it was pinned to itself.
@@ -7,6 +8,8 @@ test example is kept out of training, wherever it was pinned to itself.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,7 +18,23 @@ from regraft.errors import UserError
 PINNED = "pinned"
 """Column of the manifest: what the table said, '' where it said nothing."""
 
+_FOLDERS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 _STRICTEST_FIRST = ("test", "val", "train", "unlabelled")
+
+
+def split_folders(folders: Iterable[Path]) -> dict[Path, str]:
+    """Those of the folders that are named like a split, as most published data sets have them; none
+    unless one is for training and one is not.
+
+    >>> split_folders([Path("a/train"), Path("a/Validation"), Path("a/images")])
+    {PosixPath('a/train'): 'train', PosixPath('a/Validation'): 'val'}
+    """
+    found = {f: _FOLDERS[f.name.casefold()] for f in folders if f.name.casefold() in _FOLDERS}
+    return found if {"train"} < set(found.values()) else {}
 
 
 def pinned_splits(table: pd.DataFrame) -> dict[int, str]:

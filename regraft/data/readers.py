@@ -7,6 +7,7 @@ the root, a folder without permission) keeps its row, with the `reason` and `det
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from regraft.data.files import is_ignored, link_problem
+from regraft.data.pins import split_folders
 from regraft.data.tables import TABLE_SUFFIXES, read_table
 from regraft.errors import UserError
 
@@ -32,10 +34,11 @@ def list_examples(
 ) -> pd.DataFrame:
     """List every example below `root`, sorted by id.
 
-    Layouts: `root/<class>/**`; `root/<domain>/<class>/**` when `source_domain` is given; or `root`
-    is a .csv/.jsonl table with the columns path and label (domain, group and split optional, others
-    are carried along; relative paths count from the table's folder). `classes` restricts, [] takes
-    all.
+    Layouts: `root/<class>/**`; `root/<domain>/<class>/**` when `source_domain` is given; in either
+    the class folders may lie in folders `train`, `val` and `test` (or other words for these), which
+    become the column split; or `root` is a .csv/.jsonl table with the columns path and label
+    (domain, group and split optional, others are carried along; relative paths count from the
+    table's folder). `classes` restricts, [] takes all.
     `auxiliary_labels` are columns of a table that hold further labels (see `data.auxiliary`).
 
     Returns the columns id, path, label (None if unknown), domain, reason, detail (both '' when
@@ -133,8 +136,13 @@ def _list_domains(root: Path, domains: list[str]) -> pd.DataFrame:
                 fix="correct data.source_domain / data.target_domain, or leave both empty "
                 "if the folders are classes",
             )
-    parts = [_list_classes(root, folders[d], domain=d) for d in domains]
+    return _joined([_list_classes(root, folders[d], domain=d) for d in domains])
+
+
+def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     listing = pd.concat(parts, ignore_index=True)
+    if "split" in listing:
+        listing["split"] = listing["split"].fillna("")
     listing.attrs["classes"] = [pair for part in parts for pair in part.attrs["classes"]]
     return listing
 
@@ -148,6 +156,11 @@ def _list_classes(root: Path, folder: Path, *, domain: str) -> pd.DataFrame:
             got=f"{sum(1 for _ in folder.iterdir())} entries, none of them a folder",
             expected="one folder per class, with the examples inside",
             fix="sort the files into class folders, or point data.root at a .csv/.jsonl table",
+        )
+    splits = split_folders(class_folders)
+    if len(splits) == len(class_folders) and all(_holds_folders_alone(one) for one in splits):
+        return _joined(
+            [_list_classes(root, f, domain=domain).assign(split=name) for f, name in splits.items()]
         )
     rows = []
     for class_folder in class_folders:
@@ -168,6 +181,14 @@ def _subfolders(folder: Path) -> list[Path]:
             "no permission to read the data folder", where=str(folder), fix="chmod u+rx"
         ) from error
     return [e for e in entries if not is_ignored(e.name) and e.is_dir()]
+
+
+def _holds_folders_alone(folder: Path) -> bool:
+    """Whether it may be a folder of class folders; not of a link, which is judged as a class."""
+    if folder.is_symlink() or not os.access(folder, os.R_OK | os.X_OK):
+        return False
+    entries = [entry for entry in folder.iterdir() if not is_ignored(entry.name)]
+    return bool(entries) and all(entry.is_dir() for entry in entries)
 
 
 def _walk(entry: Path, root: Path) -> Iterator[tuple[Path, str, str]]:

@@ -127,7 +127,8 @@ def warnings(
     found = []
     if left_out:
         found.append(f"left out, unknown to the source domain: {', '.join(left_out)}")
-    if not listing["domain"].any() and _looks_like_domains(listing["id"]):
+    plain = "split" not in listing and not listing["domain"].any()
+    if plain and _looks_like_domains(listing["id"]):
         found.append("the class folders hold the same sub-folders: are they domains? "
                      "then set data.source_domain")  # fmt: skip
     ratio = imbalance(counts)
@@ -135,11 +136,13 @@ def warnings(
         found.append(f"the largest class has {ratio:.1f} times the examples of the smallest")
     scarce = counts[counts < images_per_class]
     found += [f"{name}: fewer than {images_per_class} usable examples" for name in scarce.index]
+    pins = manifest[PINNED] if PINNED in manifest else pd.Series("", manifest.index)
     if not (manifest["split"] == "val").any():
-        found.append(
-            f"no validation split (a class has fewer than {VALIDATION_FROM_IMAGES} labelled "
-            "examples): choices are made by cross-validation"
-        )
+        few = f"a class has fewer than {VALIDATION_FROM_IMAGES} labelled examples"
+        why = "nothing is pinned to val" if (pins != "").all() else few
+        found.append(f"no validation split ({why}): choices are made by cross-validation")
+    if images_per_class and (pins == "train").any():
+        found.append("data.images_per_class does not count for what is pinned to train")
     found += _lost_pins(manifest) + _without_motion(manifest)
     other = manifest["quality_flags"].str.contains("near_duplicate_other_label").sum()
     if other:

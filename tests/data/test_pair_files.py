@@ -129,6 +129,22 @@ def test_a_table_becomes_a_manifest_of_pairs_split_by_image(tmp_path: Path) -> N
     assert pair.text == manifest["text"][0]
 
 
+def test_folders_of_splits_have_a_table_each(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    sides = {"train": GOOD[:12], "validation": GOOD[12:16], "test": GOOD[16:]}
+    for name, rows in sides.items():
+        table(root / name, rows)
+    manifest, quality = validated(root, tmp_path / "out")
+    assert quality["usable"] == len(GOOD)
+    assert manifest["split"].value_counts().to_dict() == {"train": 12, "val": 4, "test": 4}
+    whole, _ = validated(table(tmp_path / "whole", GOOD), tmp_path / "again")
+    assert set(manifest["sha256"]) == set(whole["sha256"])
+    (root / "test" / "metadata.jsonl").unlink()
+    with pytest.raises(UserError, match="there is no table of image-text pairs") as caught:
+        validated(root, tmp_path / "fewer")
+    assert "folders without one: test" in str(caught.value)
+
+
 def test_what_is_wrong_with_a_row_is_its_reason(tmp_path: Path) -> None:
     bad = [
         row("", "Is it red?", "yes"),

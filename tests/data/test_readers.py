@@ -52,6 +52,40 @@ def test_domains(tmp_path: Path) -> None:
     assert listed(tmp_path, source_domain="lab")["domain"].tolist() == ["lab"]
 
 
+def test_folders_named_like_splits_are_splits_of_the_classes_in_them(tmp_path: Path) -> None:
+    touched(tmp_path, "Train/a/1.jpg", "Train/b/2.jpg", "valid/a/3.jpg", "test/b/4.jpg", "readme")
+    listing = listed(tmp_path).sort_values("id")
+    assert listing["label"].tolist() == ["a", "b", "b", "a"]
+    assert listing["split"].tolist() == ["train", "train", "test", "val"]
+    assert {name for _, name in listing.attrs["classes"]} == {"a", "b"}
+    assert listed(tmp_path, classes=["a"])["split"].tolist() == ["train", "val"]
+
+
+def test_splits_may_lie_in_one_domain_alone(tmp_path: Path) -> None:
+    touched(tmp_path, "lab/train/a/1.jpg", "lab/test/a/2.jpg", "field/a/3.jpg")
+    listing = listed(tmp_path, source_domain="lab", target_domain="field").sort_values("id")
+    assert listing["domain"].tolist() == ["field", "lab", "lab"]
+    assert listing["split"].tolist() == ["", "test", "train"]
+
+
+@pytest.mark.parametrize("names", [
+    ("train/1.jpg", "test/2.jpg"),  # files lie in them: they are classes
+    ("train/a/1.jpg", "test/a/2.jpg", "bus/a/3.jpg"),
+    ("val/a/1.jpg", "test/a/2.jpg"),  # nothing to train on
+])  # fmt: skip
+def test_classes_may_be_called_like_a_split(tmp_path: Path, names: tuple[str, ...]) -> None:
+    listing = listed(touched(tmp_path, *names))
+    assert listing["label"].tolist() == sorted(name.split("/")[0] for name in names)
+    assert "split" not in listing
+
+
+def test_a_link_is_no_split(tmp_path: Path) -> None:
+    touched(tmp_path, "elsewhere/a/1.jpg", "root/test/a/2.jpg")
+    (tmp_path / "root/train").symlink_to(tmp_path / "elsewhere")
+    listing = listed(tmp_path / "root")
+    assert listing["reason"].tolist() == ["", "link_outside_root"]
+
+
 def test_classes_restrict(tmp_path: Path) -> None:
     touched(tmp_path, "a/1.jpg", "b/1.jpg", "c/1.jpg")
     listing = listed(tmp_path, classes=["c", "a"])

@@ -151,6 +151,24 @@ def test_one_class_is_no_task(tmp_path: Path, photo_folder: PhotoFolder, quick: 
         validated(photo_folder({"a": 6}), tmp_path / "out")
 
 
+def test_split_folders_pin_and_what_that_means_is_told(
+    tmp_path: Path, photo_folder: PhotoFolder, quick: None
+) -> None:
+    root = tmp_path / "splits"
+    shutil.move(photo_folder({"a": 8, "b": 8}), root / "train")
+    for name in "ab":
+        (root / "test" / name).mkdir(parents=True)
+        for path in sorted((root / "train" / name).iterdir())[:3]:
+            shutil.move(path, root / "test" / name)
+    quality = validated(root, tmp_path / "out", images_per_class=2)
+    for counts in quality["classes"].values():
+        assert (counts["train"], counts["val"], counts["test"]) == (5, 0, 3)
+    told = " ".join(quality["warnings"])
+    assert "nothing is pinned to val" in told
+    assert "images_per_class does not count" in told
+    assert "are they domains" not in told
+
+
 def test_the_same_photo_in_two_classes_can_end_the_run(
     tmp_path: Path, photo_folder: PhotoFolder, quick: None
 ) -> None:
