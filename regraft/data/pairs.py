@@ -2,8 +2,8 @@
 
 The layout is that of Hugging Face's `imagefolder`: `metadata.jsonl` or `metadata.csv` beside the
 images, or in each of the folders train, validation and test; one row per pair, and several rows may
-share an image. Nothing is dropped silently: a row that
-cannot be used keeps its place, with the `reason` filled in.
+share an image. Nothing is dropped silently: a row that cannot be used keeps its place, with the
+`reason` filled in.
 """
 
 from __future__ import annotations
