@@ -127,6 +127,11 @@ class Result:
         return f"exit {self.code}\n{self.text}"
 
 
+def _interruptible() -> None:
+    """Tests that a shell runs in its background ignore Ctrl-C, and so would all they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Command:
     """A started `regraft`, leader of a session that holds every process it starts."""
 
@@ -148,6 +153,7 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_interruptible,
         )
 
     def wait(self, seconds: float = 300) -> Result:
