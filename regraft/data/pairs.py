@@ -20,7 +20,7 @@ from regraft.data.images import inspect_image
 from regraft.data.looked_at import remembering
 from regraft.data.pair_files import PairFile, parsed, stored_pair
 from regraft.data.pins import split_folders
-from regraft.data.readers import existing_root, restricted
+from regraft.data.readers import existing_root, restricted, subfolders
 from regraft.data.rejection import RejectedError
 from regraft.data.tables import TABLE_SUFFIXES, file_problem, listing_of, raw_table, row_ids
 from regraft.errors import UserError
@@ -176,9 +176,9 @@ def _table(root: Path) -> tuple[pd.DataFrame, Path]:
     own = _metadata(root)
     if own:
         return raw_table(own.resolve()), own.resolve()
-    folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
-    splits = split_folders(folders)
-    without = [folder.name for folder in splits if not _metadata(folder)]
+    splits = split_folders(subfolders(root)) if root.is_dir() else {}
+    tables = {folder: _metadata(folder) for folder in splits}
+    without = [folder.name for folder, table in tables.items() if not table]
     if without or not splits:
         raise UserError(
             "there is no table of image-text pairs",
@@ -187,13 +187,16 @@ def _table(root: Path) -> tuple[pd.DataFrame, Path]:
             expected=f"a folder with {' or '.join(METADATA)}, or folders train and test with one "
             "each, or such a table itself",
         )
-    parts = []
-    for folder, split in splits.items():
-        part = raw_table(folder / str(_metadata(folder)))
-        image = _column(part, _IMAGE, folder)
-        names = [f"{folder.name}/{name}" if name else "" for name in _cells(part[image])]
-        parts.append(part.assign(**{image: names, "split": split}))
+    parts = [_of_split(table, splits[folder]) for folder, table in tables.items() if table]
     return pd.concat(parts, ignore_index=True), root.resolve() / METADATA[0]
+
+
+def _of_split(table: Path, split: str) -> pd.DataFrame:
+    """The cells of a split folder's table, its images named from the folder above."""
+    raw = raw_table(table)
+    image = _column(raw, _IMAGE, table)
+    names = [f"{table.parent.name}/{name}" if name else "" for name in _cells(raw[image])]
+    return raw.assign(**{image: names, "split": split})
 
 
 def _metadata(folder: Path) -> Path | None:

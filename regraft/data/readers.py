@@ -125,7 +125,7 @@ def _refuse_tasks_of_folders(root: Path, auxiliary_labels: Sequence[str]) -> Non
 
 
 def _list_domains(root: Path, domains: list[str]) -> pd.DataFrame:
-    folders = {class_name(f.name): f for f in _subfolders(root)}
+    folders = {class_name(f.name): f for f in subfolders(root)}
     for domain in domains:
         if domain not in folders:
             raise UserError(
@@ -148,7 +148,7 @@ def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _list_classes(root: Path, folder: Path, *, domain: str) -> pd.DataFrame:
-    class_folders = _subfolders(folder)
+    class_folders = subfolders(folder)
     if not class_folders:
         raise UserError(
             "no class folders found",
@@ -173,7 +173,9 @@ def _list_classes(root: Path, folder: Path, *, domain: str) -> pd.DataFrame:
     return listing
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without those that are nobody's data. Raises UserError where
+    it may not be read."""
     try:
         entries = sorted(folder.iterdir())
     except PermissionError as error:

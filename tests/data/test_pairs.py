@@ -23,6 +23,7 @@ def _image(path: Path, seed: int) -> None:
 
 
 def _folder(root: Path, rows: list[dict[str, Any]]) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
     for number in range(3):
         _image(root / "images" / f"{number}.png", number)
     lines = [json.dumps(row) + "\n" for row in rows]
@@ -52,6 +53,17 @@ def test_jsonl_and_csv_of_either_naming_give_the_same_pairs(tmp_path: Path) -> N
     pd.DataFrame(GOOD).rename(columns=names).to_csv(tmp_path / "other.csv", index=False)
     again = read_pairs(tmp_path / "other.csv", max_pixels=10_000)
     pd.testing.assert_frame_equal(found, again)
+
+
+def test_folders_of_splits_are_read_from_a_relative_path_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _folder(tmp_path / "pairs" / "train", GOOD[:2])
+    _folder(tmp_path / "pairs" / "test", GOOD[2:])
+    monkeypatch.chdir(tmp_path)
+    found = read_pairs(Path("pairs"), max_pixels=10_000)
+    assert found["split"].tolist() == ["test", "train", "train"]
+    assert set(found["reason"]) == {""}
 
 
 def test_an_image_is_drawn_into_one_split_whatever_its_name(tmp_path: Path) -> None:
