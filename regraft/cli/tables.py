@@ -18,9 +18,9 @@ def run_table(summary: dict[str, Any]) -> str:
         f"{'macro-F1':>8} {'ECE':>6} {'per s':>7}",
     ]
     for who, figures in rows:
-        of_slices = who == summary["served"]
-        shown = f"{who + ('*' if of_slices else ''):<{width}}"
-        for split in (s for s in splits if s in figures and (of_slices or ": " not in s)):
+        served = who == summary["served"]
+        shown = f"{who + ('*' if served else ''):<{width}}"
+        for split in (s for s in splits if s in figures and (served or ": " not in s)):
             lines.append(_line(shown, split, figures))
     student = metrics.get("student", {})
     if student.get("retention"):

@@ -73,11 +73,15 @@ def pinned_sides(table: pd.DataFrame) -> dict[str, str]:
     return {group: side for group, side in found.items() if side}
 
 
+def pins(manifest: pd.DataFrame) -> pd.Series:
+    """What the table said of each row, '' where it said nothing."""
+    return manifest[PINNED] if PINNED in manifest else pd.Series("", manifest.index)
+
+
 def lost_pins(manifest: pd.DataFrame) -> pd.Series:
     """True where a row is not what its table pinned it to, as next to a pinned test row."""
-    if PINNED not in manifest:
-        return pd.Series(False, manifest.index)
-    return (manifest[PINNED] != "") & (manifest[PINNED] != manifest["split"])
+    said = pins(manifest)
+    return (said != "") & (said != manifest["split"])
 
 
 def refuse_unlabelled_source(table: pd.DataFrame, *, target_domain: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from regraft.data.manifest import SPLITS
-from regraft.data.pins import PINNED, lost_pins
+from regraft.data.pins import PINNED, lost_pins, pins
 from regraft.data.splits import VALIDATION_FROM_IMAGES
 from regraft.errors import UserError
 
@@ -67,7 +67,7 @@ def refuse_if_too_few(
         shortfall = _shortfall(len(own), own["group"].nunique(), min_per_class)
         if shortfall:
             lost = _lost(table, name, home)
-            short.append((name, f"{name}: {len(own)} usable, {lost}; {shortfall}"))
+            short.append((name, f"{len(own)} usable, {lost}", shortfall))
     if short:
         raise _too_few(short, learned, quarantine)
     if len(learned) < _FEWEST_CLASSES:
@@ -101,7 +101,7 @@ def refuse_without_test(manifest: pd.DataFrame) -> None:
     left = manifest[manifest["split"] == "test"]["group"].nunique()
     if left >= _FEWEST_TEST_GROUPS:
         return
-    pinned = PINNED in manifest and (manifest[PINNED].fillna("") != "").any()
+    pinned = (pins(manifest) != "").any()
     raise UserError(
         "too few examples are left for a test",
         where="column split" if pinned else "data.root",
@@ -136,12 +136,12 @@ def warnings(
         found.append(f"the largest class has {ratio:.1f} times the examples of the smallest")
     scarce = counts[counts < images_per_class]
     found += [f"{name}: fewer than {images_per_class} usable examples" for name in scarce.index]
-    pins = manifest[PINNED] if PINNED in manifest else pd.Series("", manifest.index)
+    said = pins(manifest)
     if not (manifest["split"] == "val").any():
         few = f"a class has fewer than {VALIDATION_FROM_IMAGES} labelled examples"
-        why = "nothing is pinned to val" if (pins != "").all() else few
+        why = "nothing is pinned to val" if (said != "").all() else few
         found.append(f"no validation split ({why}): choices are made by cross-validation")
-    if images_per_class and (pins == "train").any():
+    if images_per_class and (said == "train").any():
         found.append("data.images_per_class does not count for what is pinned to train")
     found += _lost_pins(manifest) + _without_motion(manifest)
     other = manifest["quality_flags"].str.contains("near_duplicate_other_label").sum()
@@ -219,16 +219,19 @@ def _reasons(table: pd.DataFrame) -> str:
     return f"{reasons.total()} quarantined ({listed})"
 
 
-def _too_few(short: list[tuple[str, str]], learned: dict[str, str], quarantine: Path) -> UserError:
-    names = {name for name, _ in short}
+def _too_few(
+    short: list[tuple[str, str, str]], learned: dict[str, str], quarantine: Path
+) -> UserError:
+    """`short`: of each class its name, what there is, and what is missing."""
+    names = {name for name, *_ in short}
     good = [name for name in learned if name not in names]
-    alike = any(_ALIKE in line for _, line in short)
+    alike = any(missing == _ALIKE for *_, missing in short)
     apart = ", lower data.near_duplicate_distance where they are different things" if alike else ""
     without = f" or leave these classes out with data.classes=[{','.join(good)}]"
     return UserError(
         f"too few usable examples in {len(short)} of {len(learned)} classes",
         where=str(quarantine),
-        got="\n            ".join(line for _, line in short),
+        got="\n            ".join(f"{name}: {have}; {missing}" for name, have, missing in short),
         expected="enough examples of every class to train and to test",
         fix="add examples, mend the quarantined files (each is listed with its reason in the "
         f"table above), lower data.min_images_per_class{apart}{without if len(good) > 1 else ''}",

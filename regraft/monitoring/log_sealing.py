@@ -37,9 +37,6 @@ def rotate(folder: Path, held: Held) -> None:
     tail = folder / TAIL
     if not tail.exists():
         return
-    if tail.stat().st_size == 0:  # of a writer that was killed, or refused, before its first line
-        tail.unlink()
-        return
     number = held.counters.next_sequence
     while (target := folder / f"tail-{number:012d}.log").exists():
         number += 1

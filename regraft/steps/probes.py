@@ -110,10 +110,11 @@ def abstention_threshold(probe: Any, precision: float) -> float:
     right, confidence = answers.argmax(1) == probe.held_out_labels, answers.max(1)
     order = np.argsort(-confidence, kind="stable")
     shares = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    if len(shares) and shares[-1] >= precision:  # the least sure of them is no limit
-        return 0.0
     enough = np.flatnonzero(shares >= precision)
-    return float(confidence[order][enough[-1]]) if len(enough) else 1.0
+    if not len(enough):
+        return 1.0
+    last = enough[-1]
+    return 0.0 if last == len(order) - 1 else float(confidence[order][last])
 
 
 def calibrated(probe: Any, *, factor: float = 1.0) -> dict[str, Any]:
